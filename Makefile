@@ -1,0 +1,42 @@
+# The commands of this repository. Each installs what it needs, caches it, and says what it is doing.
+SHELL := /bin/bash
+PY := .venv/bin/python
+NAME ?= bascule
+export NAME
+
+.PHONY: help venv gen check test system bench demo up down clean
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: .venv/.installed ## the Python environment, from pinned versions
+.venv/.installed: pyproject.toml constraints.txt
+	@hack/ensure-python.sh
+	@touch $@
+
+gen: venv ## write what is generated: CRDs, roles, reference
+	$(PY) -m hack.gen_crds
+	$(PY) -m hack.gen_docs
+
+check: venv ## ruff, mypy, import contracts, generated files current
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/mypy -p hack
+	.venv/bin/lint-imports
+	$(PY) -m hack.gen_crds --check
+	$(PY) -m hack.gen_docs --check
+
+test: check ## everything but the slow suites, one smoke case of each of those included
+	$(PY) -m hack.testing
+
+system: venv ## the slow suites on the real cluster; SLICE=i/n runs a part
+	$(PY) -m hack.testing --system $(if $(SLICE),--slice $(SLICE))
+
+demo: venv ## the first story on a real cluster; KEEP=1 leaves it running
+	$(PY) -m hack.demo $(if $(KEEP),--keep)
+
+up: venv ## make the cluster
+	$(PY) -m hack.cluster up --name $(NAME)
+
+down: venv ## remove everything that was made
+	$(PY) -m hack.cluster down --name $(NAME)

@@ -1,0 +1,235 @@
+"""ImageBuild: resolve → build → candidate → tests in parallel → sign → verify → publish."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints
+
+from bascule_api import revisions
+from bascule_api.base import (
+    ATOMIC,
+    ApiModel,
+    Column,
+    Digest,
+    DnsLabel,
+    Duration,
+    Kind,
+    ObjectName,
+    Parameters,
+    Repository,
+    Resource,
+    SecretReference,
+    ShortText,
+    Tag,
+    rules,
+)
+from bascule_api.procedures import PinnedProcedure
+from bascule_api.progress import RunInput, RunResult
+from bascule_api.runs import ApprovalSpec, RunSpec, RunStatus
+
+
+class GitSource(ApiModel):
+    """A commit of a git repository."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^(https|ssh)://[^\s@/]+@?[^\s/]+/.+$", max_length=1024)]
+    """`https://…` or `ssh://…`; credentials belong into the Secret, never into the URL."""
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$", max_length=255)] = "HEAD"
+    """A branch, a tag or a commit. A run pins the commit that it resolves to."""
+    path: Annotated[str, StringConstraints(pattern=r"^[^/].*$|^$", max_length=512)] = ""
+    """Folder within the repository."""
+    secret_ref: SecretReference | None = None
+    """Secret labelled `bascule.dev/use: git` with the annotation `bascule.dev/host`."""
+
+    @property
+    def host(self) -> str:
+        """Host and port that credentials may be sent to."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
+
+class ConfigMapSource(ApiModel):
+    """Files from a ConfigMap of the resource's namespace; each key is a file."""
+
+    name: ObjectName
+
+
+class Source(ApiModel):
+    """Where the files to build come from."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            ("has(self.git) != has(self.configMap)", "set exactly one of source.git and source.configMap")
+        )
+    }
+    git: GitSource | None = None
+    config_map: ConfigMapSource | None = None
+
+
+class Build(ApiModel):
+    """How the image is built."""
+
+    procedure: ObjectName = "buildah"
+    """A Procedure with the use `ImageBuild/build`."""
+    parameters: Parameters = {}
+    timeout: Duration | None = None
+    """Limit of one attempt; default: the Procedure's."""
+
+
+class Test(ApiModel):
+    """A test that the candidate must pass. Tests run in parallel."""
+
+    __test__ = False  # a model, not a test case of pytest's
+
+    name: Annotated[DnsLabel, StringConstraints(max_length=40)]
+    procedure: ObjectName = "run-image"
+    """A Procedure with the use `ImageBuild/test`."""
+    parameters: Parameters = {}
+    timeout: Duration | None = None
+
+
+class Sign(ApiModel):
+    """With which key the image is signed."""
+
+    key_secret_ref: SecretReference
+    """Secret labelled `bascule.dev/use: signing` with the keys `cosign.key` and `cosign.password`."""
+
+
+class Publish(ApiModel):
+    """Where the image goes when all is well."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            (
+                "!has(self.candidateRepository) || self.candidateRepository != self.repository",
+                "candidateRepository must differ from repository: deleting a candidate's digest would delete every tag of it",
+            )
+        )
+    }
+    repository: Repository
+    """Host and path, such as `registry.example.com/team/web`."""
+    candidate_repository: Repository | None = None
+    """Default: `<repository>-candidates`."""
+    tags: Annotated[
+        list[Tag], Field(min_length=1, max_length=16, json_schema_extra=ATOMIC | {"x-kubernetes-list-type": "set"})
+    ]
+    """Tags to move to the image once it is verified."""
+    secret_ref: SecretReference | None = None
+    """Secret of type `kubernetes.io/dockerconfigjson` labelled `bascule.dev/use: registry`."""
+    approval: ApprovalSpec = ApprovalSpec()
+
+    @property
+    def candidates(self) -> str:
+        return self.candidate_repository or f"{self.repository}-candidates"
+
+    @property
+    def host(self) -> str:
+        return self.repository.partition("/")[0]
+
+
+class ImageBuildSpec(RunSpec):
+    source: Source
+    build: Build = Build()
+    tests: Annotated[
+        list[Test],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    sign: Sign
+    publish: Publish
+
+
+class SourceStatus(ApiModel):
+    revision: ShortText
+    """The resolved commit, or the digest of the ConfigMap's content."""
+
+
+class ImageStatus(ApiModel):
+    reference: Annotated[str, StringConstraints(max_length=400)] = ""
+    """`repository@digest`, once published."""
+    digest: Digest
+    media_type: ShortText = ""
+    size: Annotated[int, Field(ge=0)] = 0
+    """Bytes of manifest, configuration and layers."""
+    candidate: Annotated[str, StringConstraints(max_length=400)] = ""
+    """`candidateRepository@digest`, while it exists."""
+    signature: Digest | None = None
+    """Digest of the signature's manifest, once verified."""
+    provenance: Digest | None = None
+    sbom: Digest | None = None
+
+
+class PublishedTag(ApiModel):
+    name: Tag
+    digest: Digest
+    previous_digest: Digest | None = None
+    """What the tag pointed at before; absent: it is new."""
+    superseded_by: ShortText = ""
+    """`namespace/name` of the ImageBuild that moved the tag later."""
+
+
+class PublishedStatus(ApiModel):
+    repository: Annotated[str, StringConstraints(max_length=255)] = ""
+    tags: Annotated[list[PublishedTag], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+
+
+class ImageBuildStatus(RunStatus):
+    source: SourceStatus | None = None
+    image: ImageStatus | None = None
+    published: PublishedStatus | None = None
+
+
+class ImageBuild(Resource):
+    """A golden image: built, tested, signed, verified, published; and taken back when that is what deletion means."""
+
+    spec: ImageBuildSpec
+    status: ImageBuildStatus | None = None
+
+    @property
+    def revision(self) -> str:
+        return revisions.revision(self.spec, REVISION_FIELDS)
+
+    @property
+    def procedures(self) -> dict[str, str]:
+        """Step name to the name of its Procedure."""
+        return {"build": self.spec.build.procedure} | {f"test-{test.name}": test.procedure for test in self.spec.tests}
+
+
+REVISION_FIELDS = ("source", "build", "tests", "sign", "publish")
+
+
+class ImageBuildInput(RunInput):
+    """Input of the workflow `ImageBuild`."""
+
+    spec: ImageBuildSpec
+    procedures: dict[str, PinnedProcedure]
+    """Pinned Procedures by name, for every step of the run and its counterweights."""
+
+
+class ImageBuildResult(RunResult):
+    """What the workflow `ImageBuild` found and made, as far as it came."""
+
+    source: SourceStatus | None = None
+    image: ImageStatus | None = None
+    published: PublishedStatus | None = None
+
+
+KIND = Kind(
+    kind="ImageBuild",
+    plural="imagebuilds",
+    short_names=("ib",),
+    model=ImageBuild,
+    columns=(
+        Column("Phase", ".status.phase"),
+        Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+        Column("Progress", ".status.progress.message"),
+        Column("Image", ".status.image.reference"),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+        Column("Run", ".status.run.number", "integer", priority=1),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
+        Column("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
+        Column("Workflow", ".status.run.url", priority=1),
+    ),
+)

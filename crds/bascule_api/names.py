@@ -1,0 +1,86 @@
+"""Names that both banks of the bridge agree on: labels, annotations, workflow ids, queues, Jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+GROUP = "bascule.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FINALIZER = f"{GROUP}/compensate"
+TENANT_FINALIZER = f"{GROUP}/tenant"
+
+# annotations that people write
+REQUESTED_AT = f"{GROUP}/requested-at"
+CANCEL = f"{GROUP}/cancel"
+FORCE_DELETE = f"{GROUP}/force-delete"
+
+# labels and annotations on what runs make
+LABEL_TENANT = f"{GROUP}/tenant"
+LABEL_RUN = f"{GROUP}/run"
+LABEL_STEP = f"{GROUP}/step"
+LABEL_TARGET = f"{GROUP}/target"
+LABEL_SPEC_HASH = f"{GROUP}/spec-hash"
+LABEL_KIND = f"{GROUP}/kind"
+ANNOTATION_RUN = f"{GROUP}/run"
+ANNOTATION_RESOURCE = f"{GROUP}/resource"
+
+# what a tenant's Secret must carry to be used
+LABEL_USE = f"{GROUP}/use"
+ANNOTATION_HOST = f"{GROUP}/host"
+
+IMAGE_RUN_ANNOTATION = "dev.bascule.run"
+"""Annotation in an image's manifest: `<uid>/<number>`, so that a digest belongs to one run."""
+
+# Temporal
+MEMO_PROGRESS = "progress"
+MEMO_RESULT = "result"
+MEMO_RUN = "run"
+SEARCH_UPDATED_AT = "BasculeUpdatedAt"
+SEARCH_KIND = "BasculeKind"
+SEARCH_UID = "BasculeUid"
+SEARCH_PHASE = "BasculePhase"
+SIGNAL_DESIRED = "desired"
+
+_NAME_LIMIT = 63
+
+
+def workflow_id(kind: str, uid: str, number: int) -> str:
+    """`imagebuild/<uid>/<number>`: one id per run, for ever."""
+    return f"{kind.lower()}/{uid}/{number}"
+
+
+def task_queue(tenant: str) -> str:
+    return f"bascule-{tenant}"
+
+
+def steps_namespace(tenant: str) -> str:
+    """The namespace in which all Jobs of a tenant's runs live."""
+    return f"bascule-steps-{tenant}"
+
+
+def run_label(uid: str, number: int) -> str:
+    """The value of the label `bascule.dev/run`: fits a label, unlike the `<uid>/<number>` of the annotation."""
+    return f"{uid}.{number}"
+
+
+def run_of(uid: str, number: int) -> str:
+    """`<uid>/<number>`, as annotations and image manifests carry it."""
+    return f"{uid}/{number}"
+
+
+def object_name(uid: str, number: int, *parts: str) -> str:
+    """A name of at most 63 characters for what a run makes, readable first and unique by its hash.
+
+    The hash covers all parts unshortened, so that two long step names never meet in one object.
+    """
+    digest = hashlib.sha256("\0".join((uid, str(number), *parts)).encode()).hexdigest()[:10]
+    readable = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")[: _NAME_LIMIT - 20].strip("-")
+    return "-".join(part for part in (f"r{number}", readable, digest) if part)
+
+
+def lease_name(repository: str) -> str:
+    """The Lease under which a repository's tags are moved."""
+    return f"publish-{hashlib.sha256(repository.encode()).hexdigest()[:20]}"

@@ -1,0 +1,241 @@
+"""Procedure: an admin-owned, parameterised pod template that carries out a step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from bascule_api.base import (
+    ATOMIC,
+    ApiModel,
+    Column,
+    DnsLabel,
+    Duration,
+    Kind,
+    LongText,
+    ParameterName,
+    ParameterValue,
+    Resource,
+    ShortText,
+    rules,
+)
+from bascule_api.conditions import Condition
+
+
+class Use(StrEnum):
+    """For which step of which kind a Procedure may be named."""
+
+    IMAGE_BUILD_BUILD = "ImageBuild/build"
+    IMAGE_BUILD_TEST = "ImageBuild/test"
+    PATCH_CAMPAIGN_PATCH = "PatchCampaign/patch"
+    PATCH_CAMPAIGN_ROLLBACK = "PatchCampaign/rollback"
+    PATCH_CAMPAIGN_VERIFY = "PatchCampaign/verify"
+    PATCH_CAMPAIGN_GATE = "PatchCampaign/gate"
+    DR_DRILL_RESTORE = "DRDrill/restore"
+    DR_DRILL_PROBE = "DRDrill/probe"
+
+
+class ParameterType(StrEnum):
+    STRING = "string"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    ARRAY = "array"
+    """A list of strings."""
+
+
+class Placement(StrEnum):
+    ANYWHERE = "Anywhere"
+    ON_TARGET = "OnTarget"
+
+
+class SecurityProfile(StrEnum):
+    """What the pod may do."""
+
+    RESTRICTED = "Restricted"
+    """Pod Security `restricted`: not root, no capabilities, seccomp RuntimeDefault."""
+    BUILD = "Build"
+    """Pod Security `baseline`: root with the default capabilities, as image builders need."""
+    HOST = "Host"
+    """The node itself; typed parameters only."""
+
+
+class Parameter(ApiModel):
+    """A parameter that a tenant may set. Its value reaches the container as `PARAM_<NAME>` and as a file."""
+
+    name: ParameterName
+    type: ParameterType = ParameterType.STRING
+    description: LongText = ""
+    required: bool = False
+    default: ParameterValue | None = Field(
+        default=None, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
+    )
+    """Used when the resource sets none."""
+    enum: Annotated[list[ShortText], Field(max_length=64, json_schema_extra=ATOMIC)] = []
+    """The values allowed."""
+    pattern: ShortText = ""
+    """A regular expression that the whole value must match (each item's, for an array)."""
+
+
+class ResultDeclaration(ApiModel):
+    """A value that the container reports in its termination message."""
+
+    name: ParameterName
+    description: LongText = ""
+
+
+class Retry(ApiModel):
+    """How a failed attempt is repeated."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    backoff: Duration = Duration("10s")
+    non_retryable_exit_codes: Annotated[
+        list[Annotated[int, Field(ge=1, le=255)]], Field(max_length=32, json_schema_extra=ATOMIC)
+    ] = []
+    """Exit codes after which trying again cannot help. Empty: every exit code of the container is final, and only
+    what the platform did (eviction, lost node, image that cannot be pulled yet) is repeated."""
+
+
+class EnvironmentVariable(ApiModel):
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+    value: LongText = ""
+
+
+class Resources(ApiModel):
+    """Requests and limits, as Kubernetes quantities."""
+
+    requests: Annotated[dict[str, Annotated[str, StringConstraints(max_length=32)]], Field(max_length=8)] = {}
+    limits: Annotated[dict[str, Annotated[str, StringConstraints(max_length=32)]], Field(max_length=8)] = {}
+
+
+class VolumeMount(ApiModel):
+    name: DnsLabel
+    mount_path: Annotated[str, StringConstraints(pattern=r"^/[^:]*$", max_length=256)]
+    read_only: bool = False
+
+
+class Container(ApiModel):
+    """A container of the step's pod."""
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            ("has(self.image) != has(self.imageFrom)", "set exactly one of image and imageFrom"),
+        )
+    }
+    name: DnsLabel = "step"
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    """An image of the platform, best by digest."""
+    image_from: Literal["Candidate"] | None = None
+    """`Candidate`: the image that the run built, by digest."""
+    command: Annotated[
+        list[Annotated[str, StringConstraints(max_length=16_384)]], Field(max_length=64, json_schema_extra=ATOMIC)
+    ] = []
+    args: Annotated[
+        list[Annotated[str, StringConstraints(max_length=16_384)]], Field(max_length=64, json_schema_extra=ATOMIC)
+    ] = []
+    working_dir: Annotated[str, StringConstraints(max_length=256)] | None = None
+    env: Annotated[list[EnvironmentVariable], Field(max_length=64, json_schema_extra=ATOMIC)] = []
+    resources: Resources = Resources()
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+
+
+class Volume(ApiModel):
+    """A volume of the step's pod: an emptyDir, or a path of the node where the profile is `Host`."""
+
+    name: DnsLabel
+    size_limit: Annotated[str, StringConstraints(max_length=32)] | None = None
+    """Limit of the emptyDir."""
+    host_path: Annotated[str, StringConstraints(pattern=r"^/[^:]*$", max_length=256)] | None = None
+    """A path of the node; only with the profile `Host`."""
+
+
+class Template(ApiModel):
+    """A typed, bounded subset of a pod template."""
+
+    init_containers: Annotated[list[Container], Field(max_length=4, json_schema_extra=ATOMIC)] = []
+    container: Container
+    """The container whose exit code and termination message are the step's result."""
+    volumes: Annotated[list[Volume], Field(max_length=8, json_schema_extra=ATOMIC)] = []
+    active_deadline: Duration | None = None
+
+
+class ProcedureSpec(ApiModel):
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            (
+                "self.securityProfile == 'Host' || !has(self.template.volumes) || "
+                "self.template.volumes.all(v, !has(v.hostPath))",
+                "template.volumes[].hostPath needs securityProfile Host",
+            ),
+            (
+                "self.securityProfile != 'Host' || !has(self.parameters) || "
+                "self.parameters.all(p, p.type == 'boolean' || p.type == 'integer' || "
+                "(has(p.enum) && size(p.enum) > 0) || (has(p.pattern) && size(p.pattern) > 0))",
+                "with securityProfile Host every parameter needs an enum or a pattern",
+            ),
+        )
+    }
+    description: LongText = ""
+    uses: Annotated[list[Use], Field(min_length=1, max_length=8, json_schema_extra=ATOMIC)]
+    """The steps for which the Procedure may be named."""
+    parameters: Annotated[list[Parameter], Field(max_length=32, json_schema_extra=ATOMIC)] = []
+    results: Annotated[list[ResultDeclaration], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    tenants: Annotated[
+        list[Annotated[str, StringConstraints(max_length=63)]], Field(max_length=500, json_schema_extra=ATOMIC)
+    ] = ["*"]
+    """Names of the tenants that may use it; `*` for all."""
+    placement: Placement = Placement.ANYWHERE
+    security_profile: SecurityProfile = SecurityProfile.RESTRICTED
+    timeout: Duration = Duration("30m")
+    retry: Retry = Retry()
+    template: Template
+
+
+class ProcedureStatus(ApiModel):
+    observed_generation: int = -1
+    conditions: Annotated[list[Condition], Field(max_length=8)] = []
+
+
+class Procedure(Resource):
+    """An admin-owned, parameterised pod template that carries out a step; tenants name one and give parameters."""
+
+    spec: ProcedureSpec
+    status: ProcedureStatus | None = None
+
+
+class PinnedProcedure(ApiModel):
+    """A Procedure as a run uses it from its start to the end of its compensation."""
+
+    name: str
+    generation: int
+    hash: str
+    spec: ProcedureSpec
+
+    @classmethod
+    def of(cls, procedure: Procedure) -> PinnedProcedure:
+        text = json.dumps(procedure.spec.to_wire(), sort_keys=True, separators=(",", ":"))
+        return cls(
+            name=procedure.metadata.name,
+            generation=procedure.metadata.generation,
+            hash=hashlib.sha256(text.encode()).hexdigest(),
+            spec=procedure.spec,
+        )
+
+
+KIND = Kind(
+    kind="Procedure",
+    plural="procedures",
+    short_names=("proc",),
+    model=Procedure,
+    namespaced=False,
+    columns=(
+        Column("Uses", ".spec.uses"),
+        Column("Profile", ".spec.securityProfile"),
+        Column("Tenants", ".spec.tenants", priority=1),
+        Column("Description", ".spec.description", priority=1),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+)

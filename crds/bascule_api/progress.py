@@ -1,0 +1,112 @@
+"""Messages between operator and workflows that every kind shares: input, progress, result, desired state."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from bascule_api.base import ApiModel
+from bascule_api.conditions import CompensationState, Phase, StepState, WaitKind
+from bascule_api.runs import CompensationSpec, CompensationStatus, Failure, StepStatus
+
+PROGRESS_LIMIT = 8 * 1024
+"""Bytes of a progress as JSON, at most."""
+
+
+class RunIdentity(ApiModel):
+    """Which run of which resource; the memo `run` of every workflow. "Already started" is success only if it matches."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    number: int
+    revision: str
+    tenant: str
+
+
+class TenantFacts(ApiModel):
+    """What a run needs to know of its tenant, as it was when the run started."""
+
+    name: str
+    steps_namespace: str
+    service_account: str
+
+
+class RunInput(ApiModel):
+    """What every workflow's input begins with. No secret value is ever in it."""
+
+    run: RunIdentity
+    tenant: TenantFacts
+    timeout_seconds: int
+    compensation: CompensationSpec = CompensationSpec()
+    suspended: bool = False
+    """Whether the run starts suspended."""
+
+
+class Desired(ApiModel):
+    """Signal `desired`: whether the run should be suspended. The highest sequence wins."""
+
+    sequence: int
+    suspended: bool
+
+
+class StepProgress(ApiModel):
+    """One step, short: times are epoch seconds."""
+
+    name: str
+    state: StepState = StepState.PENDING
+    started: int | None = None
+    finished: int | None = None
+    attempts: int = 0
+
+
+class WaitingProgress(ApiModel):
+    gate: str
+    kind: WaitKind
+    subject: str = ""
+    detail: str = ""
+    since: int | None = None
+    until: int | None = None
+
+
+class CompensationProgress(ApiModel):
+    state: CompensationState
+    completed: int = 0
+    total: int = 0
+    last_error: str = ""
+    deadline: int | None = None
+    left: list[str] = []
+
+
+class Progress(ApiModel):
+    """The memo `progress`: one small value, upserted once per activation when it really changed."""
+
+    number: Annotated[int, Field(ge=1)]
+    """Rises by one with each change, never decreases within a run."""
+    phase: Phase
+    steps: list[StepProgress] = []
+    completed: int = 0
+    total: int = 0
+    message: str = ""
+    """At most 256 characters: what goes on, for people."""
+    waiting: WaitingProgress | None = None
+    compensation: CompensationProgress | None = None
+    version: str = ""
+    """Semver and build id of the worker that runs it."""
+    facts: dict[str, Any] = {}
+    """What is already known of the result, by the names of the result's fields (bounded)."""
+
+
+class RunResult(ApiModel):
+    """The memo `result`, upserted as the run closes, whatever its outcome; a completed workflow returns it as well."""
+
+    phase: Phase
+    """Succeeded, Failed or Cancelled."""
+    progress_number: int
+    steps: list[StepStatus] = []
+    failure: Failure | None = None
+    compensation: CompensationStatus
+    waited_seconds: int = 0
+    version: str = ""

@@ -1,0 +1,1 @@
+"""`bascule` and `kubectl bascule`."""

@@ -1,0 +1,1 @@
+"""The operator: watches resources, decides, starts runs, and tells their status."""

@@ -1,0 +1,1 @@
+"""The workers: workflows, activities and the tools they use."""
