@@ -57,7 +57,10 @@ class ApprovalStatus(ApiModel):
 
 
 class Approval(Resource):
-    """A person's decision on a gate of one run. It counts only if uid, run, gate and subject are what the run waits for."""
+    """A person's decision on a gate of one run.
+
+    It counts only if uid, run, gate and subject are what the run waits for.
+    """
 
     spec: ApprovalDecision
     status: ApprovalStatus | None = None

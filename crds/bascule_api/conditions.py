@@ -1,4 +1,7 @@
-"""Phases, condition types and reasons: closed lists, each with its meaning. Ready, Reconciling and Stalled follow kstatus."""
+"""Phases, condition types and reasons: closed lists, each with its meaning.
+
+Ready, Reconciling and Stalled follow kstatus.
+"""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Publish(ApiModel):
         "json_schema_extra": rules(
             (
                 "!has(self.candidateRepository) || self.candidateRepository != self.repository",
-                "candidateRepository must differ from repository: deleting a candidate's digest would delete every tag of it",
+                "candidateRepository must differ from repository: deleting a candidate deletes every tag of its digest",
             )
         )
     }

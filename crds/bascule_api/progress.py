@@ -15,7 +15,10 @@ PROGRESS_LIMIT = 8 * 1024
 
 
 class RunIdentity(ApiModel):
-    """Which run of which resource; the memo `run` of every workflow. "Already started" is success only if it matches."""
+    """Which run of which resource: the memo `run` of every workflow.
+
+    "Already started" is success only if it matches.
+    """
 
     kind: str
     namespace: str

@@ -1,0 +1,133 @@
+"""Bascule in a cluster, as demo and tests need it: the chart installed, a tenant with its keys, things applied."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hack.cluster.handle import Cluster
+
+ROOT = Path(__file__).resolve().parent.parent
+SYSTEM_NAMESPACE = "bascule-system"
+BASE_IMAGE = "library/debian:bookworm"
+
+
+@dataclass(frozen=True)
+class TenantHandle:
+    """A tenant with one namespace, a signing key and the Secrets that its resources name."""
+
+    name: str
+    namespace: str
+    public_key: str
+
+    @property
+    def steps_namespace(self) -> str:
+        return f"bascule-steps-{self.name}"
+
+
+def install(cluster: Cluster, **overrides: Any) -> None:
+    """Install or upgrade the chart with the images of this checkout and wait until its pods are ready.
+
+    Raises subprocess.CalledProcessError with helm's own words when it does not come up.
+    """
+    images = cluster.images
+    values = {
+        "operator": {"image": images["operator"]},
+        "worker": {"image": images["worker"]},
+        "temporal": {"address": cluster.temporal_in_cluster, "uiUrl": cluster.temporal_ui},
+        "trust": {"caBundle": cluster.ca_file.read_text()},
+        "procedures": {"images": {"builder": images["builder"], "testRunner": images["test-runner"]}},
+    } | overrides
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(values, file)
+        file.flush()
+        cluster.exec(
+            ["helm", "upgrade", "--install", "bascule", str(ROOT / "charts" / "bascule")]
+            + ["--namespace", SYSTEM_NAMESPACE, "--create-namespace", "--values", file.name]
+            + ["--wait", "--timeout", "4m"],
+            check=True,
+        )
+
+
+def apply(cluster: Cluster, *documents: dict[str, Any]) -> None:
+    """Apply objects server-side, as a GitOps controller would."""
+    text = "\n---\n".join(json.dumps(document) for document in documents)
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
+
+
+def make_key_pair(cluster: Cluster) -> tuple[str, str, str]:
+    """A new cosign key: private PEM, its password, public PEM."""
+    password = secrets.token_urlsafe(18)
+    with tempfile.TemporaryDirectory() as folder:
+        cluster.exec(
+            [
+                "env",
+                f"COSIGN_PASSWORD={password}",
+                "cosign",
+                "generate-key-pair",
+                "--output-key-prefix",
+                f"{folder}/cosign",
+            ],
+            check=True,
+        )
+        return Path(folder, "cosign.key").read_text(), password, Path(folder, "cosign.pub").read_text()
+
+
+def make_tenant(cluster: Cluster, name: str, namespace: str | None = None) -> TenantHandle:
+    """Create a tenant as a platform team does, and wait until it is Ready.
+
+    Its namespace, the manifests that `bascule tenant manifests` prints, a signing key, and the Tenant itself.
+    """
+    namespace = namespace or f"{name}-dev"
+    key, password, public = make_key_pair(cluster)
+    apply(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    manifests = cluster.exec(
+        [str(ROOT / ".venv/bin/bascule"), "tenant", "manifests", name, "--namespace", namespace]
+        + ["--ca-file", str(cluster.ca_file)],
+        check=True,
+    ).stdout
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifests)
+    apply(
+        cluster,
+        signing_secret(namespace, key, password),
+        {
+            "apiVersion": "bascule.dev/v1alpha1",
+            "kind": "Tenant",
+            "metadata": {"name": name},
+            "spec": {"namespaces": [namespace], "signing": {"publicKey": public}},
+        },
+    )
+    cluster.kubectl("wait", "--for=condition=Ready", f"tenant/{name}", "--timeout=90s")
+    return TenantHandle(name, namespace, public)
+
+
+def signing_secret(namespace: str, key: str, password: str, name: str = "signing-key") -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"bascule.dev/use": "signing"}},
+        "data": {
+            "cosign.key": base64.b64encode(key.encode()).decode(),
+            "cosign.password": base64.b64encode(password.encode()).decode(),
+        },
+    }
+
+
+def config_map(namespace: str, name: str, files: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": files}
+
+
+def image_build(namespace: str, name: str, spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "bascule.dev/v1alpha1",
+        "kind": "ImageBuild",
+        "metadata": {"name": name, "namespace": namespace} | metadata,
+        "spec": spec,
+    }

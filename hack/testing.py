@@ -1,0 +1,91 @@
+"""The test commands behind `make test` and `make system`: which suites, in which order, with how many processes.
+
+`make test` is everything but the slow suites (tests/system, tests/faults, tests/security), plus the cases of those
+marked `smoke`. `make system SLICE=i/n` runs the slow suites, or the i-th of n even parts of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from hack.cluster import handle
+
+ROOT = Path(__file__).resolve().parent.parent
+SLOW = ("tests/system", "tests/faults", "tests/security")
+CLUSTER = "bascule-test"
+
+
+def _say(text: str) -> None:
+    print(f"» {text}", flush=True)
+
+
+def _pytest(*arguments: str, slice_of: str = "") -> int:
+    environment = os.environ | {"BASCULE_TEST_CLUSTER": CLUSTER, "BASCULE_KEEP_CLUSTER": "1", "BASCULE_SLICE": slice_of}
+    command = [str(ROOT / ".venv/bin/pytest"), *arguments]
+    _say(" ".join(["pytest", *arguments]))
+    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    # An empty slice is no failure.
+    return 0 if code == 5 and slice_of else code
+
+
+def _slow_folders() -> list[str]:
+    return [folder for folder in SLOW if (ROOT / folder).is_dir()]
+
+
+def run_tests(processes: int) -> int:
+    """Everything but the slow suites, then their smoke cases. Returns the exit code."""
+    folders = sorted(
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").iterdir()
+        if path.is_dir() and path.name not in ("support", "__pycache__") and f"tests/{path.name}" not in SLOW
+    )
+    quick = _pytest("-n", str(processes), "--dist", "loadscope", *folders)
+    smoke = _pytest("-n", str(processes), "-m", "smoke", *_slow_folders())
+    return quick or smoke
+
+
+def run_system(processes: int, slice_of: str, seconds: int | None) -> int:
+    """The slow suites, or a slice of them; new cases are not begun after `seconds`. Returns the exit code."""
+    limit = ("--session-budget", str(seconds)) if seconds else ()
+    return _pytest("-n", str(processes), *limit, *_slow_folders(), slice_of=slice_of)
+
+
+def slice_for(commit: str, of: int) -> str:
+    """The slice that CI takes for a commit, chosen by its hash."""
+    return f"{int(hashlib.sha256(commit.encode()).hexdigest(), 16) % of + 1}/{of}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m hack.testing", description=__doc__)
+    parser.add_argument("--system", action="store_true", help="run the slow suites instead")
+    parser.add_argument("--slice", default="", metavar="I/N", help="the i-th of n parts of the slow suites")
+    parser.add_argument("--slice-by-commit", default="", metavar="SHA", help="one of four parts, chosen by the hash")
+    parser.add_argument("--seconds", type=int, help="begin no new case of the slow suites after that time")
+    parser.add_argument("--processes", type=int, default=3, help="test processes (default: 3)")
+    options = parser.parse_args()
+    begun = time.monotonic()
+    found = handle.running(CLUSTER)
+    _say("using the running cluster" if found else "making a cluster for the tests (the first time builds its parts)")
+    try:
+        handle.up(CLUSTER)
+        _say(f"cluster ready after {time.monotonic() - begun:.0f} s")
+        if options.system:
+            part = options.slice or (slice_for(options.slice_by_commit, 4) if options.slice_by_commit else "")
+            code = run_system(options.processes, part, options.seconds)
+        else:
+            code = run_tests(options.processes)
+    finally:
+        if found is None and not os.environ.get("KEEP"):
+            handle.down(CLUSTER)
+    _say(f"{'passed' if code == 0 else 'FAILED'} after {time.monotonic() - begun:.0f} s")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

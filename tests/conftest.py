@@ -1,0 +1,108 @@
+"""Fixtures of the real parts: one cluster per run, the chart installed in it, a tenant per test.
+
+With pytest-xdist every worker process shares the cluster; the controlling process removes it at the end, unless it
+was running before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hack import installation
+from hack.cluster import handle
+from hack.cluster.handle import Cluster
+from hack.installation import TenantHandle
+
+CLUSTER_NAME = os.environ.get("BASCULE_TEST_CLUSTER", "bascule-test")
+_SHARED = Path(tempfile.gettempdir(), f"bascule-tests-{CLUSTER_NAME}")
+
+_BEGUN = pytest.StashKey[float]()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One test process at a time makes what all of them share."""
+    _SHARED.mkdir(exist_ok=True)
+    with (_SHARED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run_id(config: pytest.Config) -> str:
+    worker_input = getattr(config, "workerinput", None)
+    return worker_input["testrunuid"] if worker_input else os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """The real cluster, made by the first test that wants it."""
+    with _alone():
+        found = handle.running(CLUSTER_NAME)
+        if found is None:
+            found = handle.up(CLUSTER_NAME)
+            (_SHARED / "made").write_text(_run_id(request.config))
+        return found
+
+
+@pytest.fixture(scope="session")
+def bascule(request: pytest.FixtureRequest, cluster: Cluster) -> Cluster:
+    """The cluster with the chart of this checkout installed: operator and workers run as pods."""
+    with _alone():
+        marker = _SHARED / "installed"
+        if not marker.exists() or marker.read_text() != _run_id(request.config):
+            installation.install(cluster)
+            marker.write_text(_run_id(request.config))
+    return cluster
+
+
+@pytest.fixture
+def tenant(bascule: Cluster) -> Iterator[TenantHandle]:
+    """A tenant of the test's own, with a namespace, a signing key and a Temporal namespace."""
+    made = installation.make_tenant(bascule, f"t-{secrets.token_hex(4)}")
+    yield made
+    bascule.kubectl("delete", "imagebuilds", "--all", "-n", made.namespace, "--wait=false")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--session-budget", type=float, help="begin no new case after that many seconds")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_BEGUN] = time.monotonic()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    budget = item.config.getoption("--session-budget")
+    if budget and time.monotonic() - item.config.stash[_BEGUN] > budget:
+        pytest.skip(f"the budget of {budget:.0f} s is spent; `make system` runs all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the cases of one slice: BASCULE_SLICE=i/n, by a hash of their names so that a new case moves no other."""
+    if not (chosen := os.environ.get("BASCULE_SLICE")):
+        return
+    index, _, of = chosen.partition("/")
+    kept = [item for item in items if zlib.crc32(item.nodeid.encode()) % int(of) == int(index) - 1]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the cluster that this run made; never one that was there before."""
+    if hasattr(session.config, "workerinput") or os.environ.get("BASCULE_KEEP_CLUSTER"):
+        return
+    made = _SHARED / "made"
+    if made.exists():
+        made.unlink()
+        (_SHARED / "installed").unlink(missing_ok=True)
+        handle.down(CLUSTER_NAME)
