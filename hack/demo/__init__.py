@@ -1,0 +1,1 @@
+"""The first story, on a real cluster: `make demo`."""
