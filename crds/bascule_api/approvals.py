@@ -33,7 +33,7 @@ class ApprovalDecision(ApiModel):
     model_config = ApiModel.model_config | {
         "json_schema_extra": rules(
             ("self == oldSelf", "an Approval is immutable: delete it and create another"),
-            ("self.decision == 'Approve' || size(self.reason) > 0", "a rejection needs spec.reason"),
+            ("self.decision == 'Approve' || (has(self.reason) && size(self.reason) > 0)", "a rejection needs spec.reason"),
         )
     }
     for_: Annotated[ApprovalSubject, Field(alias="for")]

@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 
 from bascule_api.base import (
     ATOMIC,
+    BY_TYPE,
     ApiModel,
     Column,
     DnsLabel,
@@ -196,7 +197,7 @@ class ProcedureSpec(ApiModel):
 
 class ProcedureStatus(ApiModel):
     observed_generation: int = -1
-    conditions: Annotated[list[Condition], Field(max_length=8)] = []
+    conditions: Annotated[list[Condition], Field(max_length=8, json_schema_extra=BY_TYPE)] = []
 
 
 class Procedure(Resource):
