@@ -46,14 +46,23 @@ def run_tests(processes: int) -> int:
         if path.is_dir() and path.name not in ("support", "__pycache__") and f"tests/{path.name}" not in SLOW
     )
     quick = _pytest("-n", str(processes), "--dist", "loadscope", *folders)
-    smoke = _pytest("-n", str(processes), "-m", "smoke", *_slow_folders())
-    return quick or smoke
+    return run_smoke() or quick
+
+
+def run_smoke() -> int:
+    """One case of each slow suite. Returns the exit code."""
+    return _pytest("-m", "smoke", *_slow_folders())
 
 
 def run_system(processes: int, slice_of: str, seconds: int | None) -> int:
     """The slow suites, or a slice of them; new cases are not begun after `seconds`. Returns the exit code."""
     limit = ("--session-budget", str(seconds)) if seconds else ()
-    return _pytest("-n", str(processes), *limit, *_slow_folders(), slice_of=slice_of)
+    code = 0
+    for folder in _slow_folders():
+        # Cases that kill what all tests share run one at a time.
+        together = ("-n", "0") if folder == "tests/faults" else ("-n", str(processes))
+        code = _pytest(*together, *limit, folder, slice_of=slice_of) or code
+    return code
 
 
 def slice_for(commit: str, of: int) -> str:

@@ -1,0 +1,69 @@
+"""No secret value ever leaves its Secret: planted ones are looked for wherever people and machines can read."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+
+from hack import installation
+from hack.cluster.handle import Cluster
+from hack.installation import SYSTEM_NAMESPACE, TenantHandle
+from tests.support.builds import ImageBuildBuilder
+
+Builder = Callable[[str], ImageBuildBuilder]
+
+
+def _registry_secret(tenant: TenantHandle, host: str) -> dict[str, object]:
+    token = base64.b64encode(b"tenant:tenant-secret").decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {
+            "name": "push",
+            "namespace": tenant.namespace,
+            "labels": {"bascule.dev/use": "registry"},
+            "annotations": {"bascule.dev/host": host},
+        },
+        "stringData": {".dockerconfigjson": json.dumps({"auths": {host: {"auth": token}}})},
+    }
+
+
+def test_no_secret_value_is_in_history_status_events_or_logs(
+    image_build: Builder, bascule: Cluster, tenant: TenantHandle
+) -> None:
+    installation.apply(bascule, _registry_secret(tenant, bascule.private_registry))
+    secret = json.loads(bascule.kubectl("get", "secret", "signing-key", "-n", tenant.namespace, "-o", "json"))
+    key = base64.b64decode(secret["data"]["cosign.key"]).decode()
+    password = base64.b64decode(secret["data"]["cosign.password"]).decode()
+    token = base64.b64encode(b"tenant:tenant-secret").decode()
+    repository = f"{bascule.private_registry}/{tenant.name}/canary"
+    private = image_build("canary").with_publish(repository=repository, secretRef={"name": "push"})
+
+    body = private.with_test("greets", "cat", "/greeting").apply().until_phase("Succeeded")
+
+    run = body["status"]["run"]
+    history = bascule.exec(
+        ["temporal", "workflow", "show", "--address", bascule.temporal_address, "--namespace", run["temporalNamespace"]]
+        + ["--workflow-id", run["workflowId"], "--output", "json"],
+        check=True,
+    ).stdout
+    places = {
+        "history": history,
+        "status": json.dumps(body),
+        "events": bascule.kubectl("get", "events", "-A", "-o", "json"),
+        "operator's log": bascule.kubectl("logs", "deployment/bascule-operator", "-n", SYSTEM_NAMESPACE),
+        "worker's log": bascule.kubectl("logs", "deployment/bascule-worker", "-n", SYSTEM_NAMESPACE),
+        "steps' logs": bascule.kubectl(
+            "logs", "-n", tenant.steps_namespace, "-l", "bascule.dev/run", "--all-containers", "--tail=-1"
+        ),
+        "audit log": bascule.audit_log.read_text(),
+    }
+    for place, text in places.items():
+        assert len(text) > 10, f"{place} is empty: the check would prove nothing"
+        for value in (password, token, "tenant-secret", key.splitlines()[3]):
+            assert value not in text, f"a secret value is in the {place}"
+    payloads = [line for line in history.splitlines() if '"data"' in line]
+    assert payloads
+    assert base64.b64encode(tenant.namespace.encode()).decode() not in history
