@@ -28,6 +28,16 @@ class Trigger(StrEnum):
     SCHEDULE = "Schedule"
 
 
+class CancelCause(StrEnum):
+    """Why the operator cancels a run."""
+
+    SUPERSEDED = "Superseded"
+    """The spec changed; the run does not count as handled."""
+    REQUESTED = "Requested"
+    """A person set the annotation `bascule.dev/cancel`."""
+    DELETED = "Deleted"
+
+
 class Schedule(ApiModel):
     """With a schedule nothing runs when applied: only when due, or when requested."""
 
@@ -92,6 +102,14 @@ class RunRecord(ApiModel):
     """The run in Temporal's UI."""
     progress_number: Annotated[int, Field(ge=0)] = 0
     """Number of the last progress seen; never decreases within a run."""
+    cancel_cause: CancelCause | None = None
+    """Why the run is being cancelled; written before the cancellation is sent."""
+    cancel_reason: ShortText = ""
+    """What the person who cancelled it gave as the reason."""
+    suspended: bool = False
+    """The state of `spec.suspend` that the run was last told."""
+    outcome: Phase | None = None
+    """Succeeded, Failed or Cancelled once the run is over; never changes after that."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     duration: ShortText = ""
@@ -105,8 +123,10 @@ class Handled(ApiModel):
     request: ShortText = ""
     """Last value of the annotation `bascule.dev/requested-at` that was taken up."""
     cancel: ShortText = ""
-    """Run number for which the annotation `bascule.dev/cancel` was taken up."""
+    """Value of the annotation `bascule.dev/cancel` that was taken up; empty again once the annotation is removed."""
     scheduled_for: datetime | None = None
+    reruns: Annotated[list[datetime], Field(max_length=10, json_schema_extra=ATOMIC)] = []
+    """When requested re-runs of the last hour were taken up."""
 
 
 class ScheduleStatus(ApiModel):
@@ -124,6 +144,15 @@ class ProgressStatus(ApiModel):
     total: Annotated[int, Field(ge=0)] = 0
     percent: Annotated[int, Field(ge=0, le=100)] = 0
     message: ShortText = ""
+
+
+class Blocked(ApiModel):
+    """What keeps a wanted run from starting."""
+
+    reason: ShortText
+    """Reason of the condition Reconciling or Stalled."""
+    since: datetime
+    """Since when something keeps it from starting; after five minutes the resource counts as rejected."""
 
 
 class StepStatus(ApiModel):
@@ -218,6 +247,7 @@ class RunStatus(ApiModel):
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=BY_TYPE)] = []
     run: RunRecord | None = None
     handled: Handled | None = None
+    blocked: Blocked | None = None
     schedule: ScheduleStatus | None = None
     progress: ProgressStatus | None = None
     steps: Annotated[list[StepStatus], Field(max_length=64, json_schema_extra=ATOMIC)] = []
