@@ -1,0 +1,105 @@
+{{/* Names are fixed: CRDs and admission policies are the cluster's, so there is one installation in a cluster. */}}
+
+{{- define "bascule.labels" -}}
+app.kubernetes.io/name: bascule
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "bascule.operatorUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:bascule-operator
+{{- end }}
+
+{{- define "bascule.workerUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:bascule-worker
+{{- end }}
+
+{{- define "bascule.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "bascule.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Environment that operator and workers share. */}}
+{{- define "bascule.env" -}}
+- name: BASCULE_TEMPORAL_ADDRESS
+  value: {{ required "temporal.address is required: host:port of Temporal's frontend" .Values.temporal.address | quote }}
+- name: BASCULE_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: BASCULE_POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: BASCULE_PAYLOAD_KEYS_DIR
+  value: /etc/bascule/payload-keys
+- name: BASCULE_HTTP_PORT
+  value: "8080"
+- name: HOME
+  value: /tmp
+{{- if .Values.trust.caBundle }}
+- name: SSL_CERT_FILE
+  value: /etc/bascule/ca/ca-bundle.crt
+{{- end }}
+{{- end }}
+
+{{- define "bascule.volumeMounts" -}}
+- {name: tmp, mountPath: /tmp}
+- {name: payload-keys, mountPath: /etc/bascule/payload-keys, readOnly: true}
+{{- if .Values.trust.caBundle }}
+- {name: ca, mountPath: /etc/bascule/ca, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "bascule.volumes" -}}
+- name: tmp
+  emptyDir: {}
+- name: payload-keys
+  secret:
+    secretName: {{ .Values.payloadKeys.secretName }}
+    defaultMode: 0440
+{{- if .Values.trust.caBundle }}
+- name: ca
+  configMap: {name: bascule-ca}
+{{- end }}
+{{- end }}
+
+{{/* Pods are replaced when what they read at start has changed. */}}
+{{- define "bascule.podAnnotations" -}}
+{{- if .Values.trust.caBundle }}
+bascule.dev/ca-hash: {{ .Values.trust.caBundle | sha256sum | trunc 16 | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "bascule.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "bascule.probes" -}}
+livenessProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: 3
+  timeoutSeconds: 3
+startupProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 2
+  timeoutSeconds: 3
+  failureThreshold: 60
+{{- end }}
