@@ -24,6 +24,8 @@ LABEL_STEP = f"{GROUP}/step"
 LABEL_TARGET = f"{GROUP}/target"
 LABEL_SPEC_HASH = f"{GROUP}/spec-hash"
 LABEL_KIND = f"{GROUP}/kind"
+LABEL_STEPS_OF = f"{GROUP}/steps-of"
+"""On a steps namespace: its tenant. The admission policies hold where it is."""
 ANNOTATION_RUN = f"{GROUP}/run"
 ANNOTATION_RESOURCE = f"{GROUP}/resource"
 

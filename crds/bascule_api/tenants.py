@@ -23,6 +23,9 @@ from bascule_api.base import (
 )
 from bascule_api.conditions import Condition
 
+MAX_NAME_LENGTH = 40
+"""Of a Tenant's name: namespaces are named after it, with something before it."""
+
 
 class Management(StrEnum):
     """Who makes the Temporal namespace."""
@@ -102,7 +105,10 @@ class Tenant(Resource):
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": rules(
-            ("size(self.metadata.name) <= 40", "the name of a Tenant has at most 40 characters"),
+            (
+                f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+                f"the name of a Tenant has at most {MAX_NAME_LENGTH} characters",
+            ),
             (
                 "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
                 "the name of a Tenant consists of a-z, 0-9 and -, since namespaces and queues are named after it",

@@ -36,8 +36,6 @@ capabilities: {drop: [ALL]}
   value: {{ required "temporal.address is required: host:port of Temporal's frontend" .Values.temporal.address | quote }}
 - name: BASCULE_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-- name: BASCULE_POD_NAME
-  valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: BASCULE_PAYLOAD_KEYS_DIR
   value: /etc/bascule/payload-keys
 - name: BASCULE_HTTP_PORT
