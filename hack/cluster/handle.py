@@ -1,0 +1,165 @@
+"""What tests and the demo use: a cluster as a value, and the functions that make and remove one."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hack.cluster import lifecycle, sources
+from hack.cluster.addresses import (
+    GIT_HOST,
+    PRIVATE_REGISTRY,
+    REGISTRY,
+    TEMPORAL_HOST,
+    TEMPORAL_PORT,
+    TEMPORAL_UI_PORT,
+)
+from hack.cluster.inside import environment, full_environment, inside
+from hack.cluster.machines import CONTROL_MACHINE
+from hack.cluster.processes import running_pid
+from hack.cluster.shell import ClusterError
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster.
+
+    Components, for `stop`, `start`, `restart` and `kill`: etcd, apiserver, controller-manager, scheduler, coredns,
+    kube-proxy (the control plane's), registry, private-registry, git, temporal; on each node nodeN-containerd,
+    nodeN-kubelet, nodeN-kube-proxy; and node1, node2 themselves: a node that is stopped is off, with all its pods.
+    """
+
+    name: str
+    state: Path
+    """The folder of everything that belongs to this cluster."""
+    kubeconfig: Path
+    """The administrator's kubeconfig; it works on the host and in commands that `exec` runs."""
+    ca_file: Path
+    """The private certificate authority that signed every server's certificate."""
+    host_address: str
+    """Where the host reaches the cluster's servers: API 6443, registry 5000 and 5001, git 443, Temporal 7233, 8233."""
+    images: Mapping[str, str] = field(repr=False)
+    """The platform's images by name, as references by digest: base, pause, operator, worker, builder, test-runner."""
+    audit_log: Path
+    """The API server's audit log: one line per write, at level Metadata."""
+    registry: str = REGISTRY
+    """The registry's name, the same for pods, nodes and commands of `exec`."""
+    private_registry: str = PRIVATE_REGISTRY
+    """A second registry, which asks for a password (addresses.TENANT_USER, addresses.TENANT_PASSWORD)."""
+    git_url: str = f"https://{GIT_HOST}/"
+    """The git server; below private/ it asks for the same password."""
+    temporal_in_cluster: str = f"{TEMPORAL_HOST}:{TEMPORAL_PORT}"
+    """Temporal's address for pods and for commands of `exec`."""
+
+    @property
+    def temporal_address(self) -> str:
+        """Temporal's address as the host reaches it."""
+        return f"{self.host_address}:{TEMPORAL_PORT}"
+
+    @property
+    def temporal_ui(self) -> str:
+        """The address of Temporal's web interface, for a browser on the host."""
+        return f"http://{self.host_address}:{TEMPORAL_UI_PORT}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make kubectl, cosign, skopeo, git and temporal talk to this cluster."""
+        return environment(self._site())
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        text_input: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the host inside the cluster's network, where its names resolve and its CA is trusted.
+
+        Raises ClusterError with what the command said when it fails and `check` is set, and
+        subprocess.TimeoutExpired when it takes too long.
+        """
+        site = self._site()
+        done = subprocess.run(
+            inside(site, argv),
+            input=text_input,
+            env=full_environment(site, env),
+            cwd=cwd,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise ClusterError(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def kubectl(self, *arguments: str, text_input: str | None = None) -> str:
+        """Run kubectl as administrator and return what it prints. Raises ClusterError when it fails."""
+        return lifecycle.kubectl(self._site().paths, *arguments, text_input=text_input)
+
+    def make_git_repository(self, name: str, directory: Path, *, private: bool = False) -> str:
+        """Publish a folder as the next commit of a repository's branch main, and return the repository's address."""
+        return sources.make_git_repository(self._site().paths, name, directory, private=private)
+
+    def refresh_images(self) -> "Cluster":
+        """Build the images whose content changed, publish them, and return the cluster with the new references."""
+        lifecycle.refresh_images(self._site())
+        return _handle(self._site())
+
+    def stop(self, component: str) -> None:
+        """End a component in good order (the API server and nodes: at once). What is stopped already stays so."""
+        lifecycle.stop_component(self._site(), component)
+
+    def start(self, component: str) -> None:
+        """Start a component and wait until it answers. What runs already goes on."""
+        lifecycle.start_component(self._site(), component)
+
+    def restart(self, component: str) -> None:
+        """Stop and start a component."""
+        self.stop(component)
+        self.start(component)
+
+    def kill(self, component: str) -> None:
+        """End a component with SIGKILL, as a crash does."""
+        lifecycle.stop_component(self._site(), component, signal.SIGKILL)
+
+    def _site(self) -> lifecycle.Site:
+        site = lifecycle.site(self.name)
+        if site is None:
+            raise ClusterError(f"there is no cluster {self.name} any more")
+        return site
+
+
+def up(name: str) -> Cluster:
+    """Make a cluster, or repair the one of that name, and wait until it is ready."""
+    return _handle(lifecycle.bring_up(name))
+
+
+def down(name: str) -> None:
+    """Remove a cluster with everything that belongs to it."""
+    lifecycle.take_down(name)
+
+
+def running(name: str) -> Cluster | None:
+    """Return the cluster of that name if it was made to the end and is switched on."""
+    site = lifecycle.site(name)
+    if site is None or not site.record.complete or running_pid(site.paths, CONTROL_MACHINE) is None:
+        return None
+    return _handle(site)
+
+
+def _handle(site: lifecycle.Site) -> Cluster:
+    return Cluster(
+        name=site.paths.name,
+        state=site.paths.state,
+        kubeconfig=site.paths.kubeconfig,
+        ca_file=site.paths.pki / "ca.crt",
+        host_address=site.host,
+        images=json.loads(site.paths.images.read_text()),
+        audit_log=site.paths.audit_log,
+    )

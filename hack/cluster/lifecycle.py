@@ -1,0 +1,284 @@
+"""Making, repairing and removing a whole cluster, and switching its parts off and on."""
+
+import json
+import os
+import signal
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from hack.cluster import machines, network
+from hack.cluster.addresses import API_PORT, NODES, REGISTRY, SERVICE_HOSTS, NodeAddress
+from hack.cluster.binaries import binaries, temporal
+from hack.cluster.cgroups import ClusterGroup, cluster_group
+from hack.cluster.components import Component, components, write_configuration
+from hack.cluster.configuration import kubeconfig
+from hack.cluster.console import say
+from hack.cluster.machines import CONTROL_MACHINE
+from hack.cluster.packages import ensure_host_packages
+from hack.cluster.paths import Paths, locked, state_directory
+from hack.cluster.pki import make_certificates
+from hack.cluster.processes import Command, end, running_pid, start
+from hack.cluster.readiness import ComponentEndedError, wait_ready
+from hack.cluster.record import Record, complete, new_record, read_record
+from hack.cluster.rootfs import machine_tree
+from hack.cluster.shell import ClusterError, contained, run
+from hack.images.build import build_images, publish_images
+
+_MANIFESTS = Path(__file__).parent / "manifests.yaml"
+_PAUSE_IMAGE = f"{REGISTRY}/bascule/pause:1"
+_READY_PATIENCE = 120.0
+_TRIES = 20
+# These start before the API server answers; everything else wants to talk to it at once.
+_FIRST = ("etcd", "registry", "private-registry", "git", "temporal", "apiserver")
+# A terminated API server goes on serving watches for a while.
+_NOT_GENTLY = frozenset({"apiserver"})
+
+
+@dataclass(frozen=True)
+class Site:
+    """One cluster as this module works on it."""
+
+    paths: Paths
+    group: ClusterGroup
+    record: Record
+
+    @property
+    def host(self) -> str:
+        """The cluster's address as the host sees it."""
+        return self.record.host_link.cluster
+
+    def component(self, name: str) -> Component:
+        """Return a component. Raises ClusterError with the names there are."""
+        known = components(self.paths)
+        if name not in known:
+            raise ClusterError(f"there is no component {name!r}; there are: {', '.join([*NODES, *known])}")
+        return known[name]
+
+
+def site(name: str) -> Site | None:
+    """Return a cluster that was begun at some time, whatever its condition."""
+    paths = Paths(name)
+    record = read_record(paths)
+    return Site(paths, cluster_group(name), record) if record else None
+
+
+def _lock_file(name: str) -> Path:
+    return state_directory() / "locks" / f"cluster-{name}"
+
+
+def bring_up(name: str) -> Site:
+    """Make a cluster, or start what is missing of one that was complete; remove first what was only half made."""
+    prepare()
+    paths, group = Paths(name), cluster_group(name)
+    with locked(_lock_file(name), f"cluster {name}"):
+        record = read_record(paths)
+        if (record is None or not record.complete) and (paths.state.exists() or group.exists()):
+            say(f"cluster {name} is only half made; removing it first")
+            _remove(paths, group)
+            record = None
+        fresh = record is None
+        made = Site(paths, group, record or new_record(paths))
+        try:
+            _make(made)
+        except KeyboardInterrupt:
+            if fresh:
+                say("interrupted; removing what was made")
+                _remove(paths, group)
+            raise
+        return Site(paths, group, complete(paths, made.record))
+
+
+def prepare() -> None:
+    """Have everything in the cache that a cluster is made of."""
+    ensure_host_packages()
+    binaries()
+    temporal()
+    machine_tree()
+
+
+def _make(made: Site) -> None:
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        images = pool.submit(build_images)
+        say(f"making cluster {made.paths.name}")
+        _write_files(made)
+        _start_control_machine(made)
+        for name in _FIRST:
+            _start(made, name)
+        for node in NODES.values():
+            _start_node_machine(made, node)
+            _start(made, f"{node.name}-containerd")
+        _wait(made, *_FIRST, *(f"{node}-containerd" for node in NODES))
+        for name in components(made.paths):
+            _start(made, name)
+        _apply_manifests(made)
+        _publish(made, images)
+    _wait(made, *components(made.paths))
+    for node in NODES:
+        _pull_pause_image(made, node)
+    _wait_for_nodes(made)
+    say(f"cluster {made.paths.name} is ready: export KUBECONFIG={made.paths.kubeconfig}")
+
+
+def _write_files(made: Site) -> None:
+    paths, link = made.paths, made.record.host_link
+    if not (paths.pki / "complete").exists():
+        make_certificates(paths.pki, link, paths.trust)
+        (paths.pki / "complete").touch()
+    write_configuration(paths)
+    names = f"{link.cluster} {' '.join(SERVICE_HOSTS)}\n"
+    machines.write(paths.hosts, Path("/etc/hosts").read_text() + names)
+    server = f"https://{link.cluster}:{API_PORT}"
+    admin = kubeconfig(f"bascule-{paths.name}", server, paths.pki / "ca.crt", paths.pki / "admin.crt",
+                       paths.pki / "admin.key")  # fmt: skip
+    machines.write(paths.kubeconfig, admin)
+
+
+def _start_control_machine(made: Site) -> None:
+    mounts = machines.prepare_control(made.paths)
+    machines.start_machine(made.paths, made.group, CONTROL_MACHINE, mounts)
+    network.connect_control(machines.machine_pid(made.paths, CONTROL_MACHINE), made.record.host_link)
+
+
+def _start_node_machine(made: Site, node: NodeAddress) -> None:
+    if not running_pid(made.paths, node.name):
+        say(f"starting {node.name}")
+        mounts = machines.prepare_node(made.paths, node, _PAUSE_IMAGE)
+        machines.start_machine(made.paths, made.group, node.name, mounts)
+    control = machines.machine_pid(made.paths, CONTROL_MACHINE)
+    network.connect_node(control, machines.machine_pid(made.paths, node.name), node)
+
+
+def _start(made: Site, name: str) -> None:
+    component = made.component(name)
+    if running_pid(made.paths, name):
+        return
+    say(f"starting {name}")
+    argv = [*machines.enter(made.paths, component.machine), *component.argv]
+    start(made.paths, made.group, Command(name, component.machine, argv))
+
+
+def _wait(made: Site, *names: str) -> None:
+    for name in names:
+        _wait_for(made, name)
+    say(f"ready: {', '.join(names)}")
+
+
+def _wait_for(made: Site, name: str) -> None:
+    """Wait until a component is ready. A kubelet gives up when containerd is slow, as systemd's are used to."""
+    component = made.component(name)
+    tries = _TRIES if component.restarts else 1
+    for remaining in reversed(range(tries)):
+        try:
+            wait_ready(made.paths, made.host, component)
+        except ComponentEndedError:
+            if not remaining:
+                raise
+            time.sleep(0.5)
+            _start(made, name)
+        else:
+            return
+
+
+def _apply_manifests(made: Site) -> None:
+    say("applying CoreDNS's Service and permissions")
+    kubectl(made.paths, "apply", "--server-side", "--force-conflicts", "--filename", str(_MANIFESTS))
+
+
+def _publish(made: Site, images: Future[dict[str, str]]) -> None:
+    digests = images.result()
+    references = publish_images(digests, made.paths.state / "registry")
+    machines.write(made.paths.images, json.dumps(references, indent=2) + "\n")
+    say("the platform's images are in the registry")
+
+
+def _pull_pause_image(made: Site, node: str) -> None:
+    """Have the image that every pod starts with on each node: pods then start while the registry is away."""
+    ctr = [*machines.enter(made.paths, node), "ctr", "--namespace=k8s.io", "images"]
+    if _PAUSE_IMAGE not in run([*ctr, "list", "--quiet"]).split():
+        run([*ctr, "pull", "--hosts-dir=/etc/containerd/certs.d", _PAUSE_IMAGE], timeout=60)
+
+
+def _wait_for_nodes(made: Site) -> None:
+    deadline = time.monotonic() + _READY_PATIENCE
+    while True:
+        waiting = [node for node in NODES if not _node_ready(made, node)]
+        if not waiting and _has_default_account(made):
+            return
+        if time.monotonic() > deadline:
+            logs = ", ".join(str(made.paths.log(f"{node}-kubelet")) for node in waiting)
+            raise ClusterError(f"not ready after {_READY_PATIENCE:.0f} s: {', '.join(waiting) or 'accounts'}; see {logs}")
+        time.sleep(0.3)
+
+
+def _node_ready(made: Site, node: str) -> bool:
+    query = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+    return kubectl(made.paths, "get", "node", node, "--ignore-not-found", "--output", query).strip() == "True"
+
+
+def _has_default_account(made: Site) -> bool:
+    answer = kubectl(made.paths, "get", "serviceaccount", "default", "--ignore-not-found", "--output=name")
+    return bool(answer.strip())
+
+
+def kubectl(paths: Paths, *arguments: str, text_input: str | None = None) -> str:
+    """Run kubectl as the cluster's administrator and return what it prints."""
+    program = str(binaries() / "kubectl")
+    return run([program, f"--kubeconfig={paths.kubeconfig}", *arguments], text_input=text_input)
+
+
+def refresh_images(made: Site) -> dict[str, str]:
+    """Build the images whose content changed and publish them in a running cluster."""
+    references = publish_images(build_images(), made.paths.state / "registry")
+    machines.write(made.paths.images, json.dumps(references, indent=2) + "\n")
+    return references
+
+
+def stop_component(made: Site, name: str, how: signal.Signals | None = None) -> None:
+    """End a component, or switch a node off with everything on it."""
+    if name in NODES:
+        made.group.kill(name)
+        made.group.remove(name)
+        return
+    component = made.component(name)
+    default = signal.SIGKILL if name in _NOT_GENTLY else signal.SIGTERM
+    end(made.paths, component.name, how or default)
+
+
+def start_component(made: Site, name: str) -> None:
+    """Start a component and wait until it is ready; a node is started with all its components."""
+    names = [name]
+    if name in NODES:
+        _start_node_machine(made, NODES[name])
+        names = [component.name for component in components(made.paths).values() if component.machine == name]
+    for each in names:
+        # In this order: containerd before the kubelet.
+        _start(made, each)
+        _wait_for(made, each)
+
+
+def take_down(name: str) -> None:
+    """Remove everything that belongs to a cluster. Does nothing when there is nothing."""
+    if os.geteuid() != 0:
+        raise ClusterError("removing a cluster needs root; try sudo")
+    paths, group = Paths(name), cluster_group(name)
+    with locked(_lock_file(name), f"cluster {name}"):
+        if not paths.state.exists() and not group.exists():
+            say(f"there is no cluster {name}")
+            return
+        _remove(paths, group)
+    say(f"cluster {name} is gone")
+
+
+def _remove(paths: Paths, group: ClusterGroup) -> None:
+    record = read_record(paths)
+    group.kill()
+    group.remove()
+    if record:
+        network.wait_until_gone(record.host_link)
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    if below := [point for point in mounted if Path(point).is_relative_to(paths.state)]:
+        raise ClusterError(f"something is mounted in the cluster's state, by whom the tool does not know: {below}")
+    # One file at a time is slow in Python: a used node has some ten thousand files.
+    run(contained(["rm", "--recursive", "--force", "--one-file-system", str(paths.state)]))

@@ -1,0 +1,141 @@
+"""The cluster's machines: the control plane's and the nodes, each a set of namespaces with a root file system."""
+
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from hack.cluster import configuration
+from hack.cluster.addresses import CONTROL, NODES, PRIVATE_REGISTRY, REGISTRY, NodeAddress, hosts_file
+from hack.cluster.binaries import binaries, temporal
+from hack.cluster.cgroups import ClusterGroup
+from hack.cluster.paths import Paths
+from hack.cluster.processes import Command, running_pid, start
+from hack.cluster.rootfs import machine_tree
+from hack.cluster.shell import ClusterError, tail
+
+CONTROL_MACHINE = "control"
+BIN = Path("/opt/bascule/bin")
+TEMPORAL_BIN = Path("/opt/bascule/temporal")
+NODE_ETC = Path("/etc/bascule")
+_SCRIPT = Path(__file__).parent / "machine.sh"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of the host that a machine sees."""
+
+    source: Path
+    target: Path
+    writable: bool = False
+
+
+def start_machine(paths: Paths, group: ClusterGroup, name: str, mounts: tuple[Mount, ...]) -> None:
+    """Start a machine's first process, and wait until its root file system stands."""
+    if running_pid(paths, name):
+        return
+    folder = paths.machine(name)
+    (folder / "upper").mkdir(parents=True, exist_ok=True)
+    for mark in ("pid", "ready"):
+        (folder / mark).unlink(missing_ok=True)
+    namespaces = ["unshare", "--mount", "--uts", "--net", "--cgroup"]
+    if name != CONTROL_MACHINE:
+        namespaces += ["--pid", "--fork", "--kill-child=KILL"]
+    kind = "control" if name == CONTROL_MACHINE else "node"
+    arguments = [str(word) for mount in mounts for word in (mount.source, mount.target, "rw" if mount.writable else "ro")]
+    script = ["sh", str(_SCRIPT), str(folder), str(machine_tree()), kind, name, *arguments]
+    group.make(name)
+    start(paths, group, Command(name, name, [*namespaces, *script]))
+    _wait_until_built(paths, name)
+
+
+def _wait_until_built(paths: Paths, name: str) -> None:
+    ready = paths.machine(name) / "ready"
+    deadline = time.monotonic() + 30
+    while not (ready.exists() and ready.read_text()):
+        if not running_pid(paths, name) or time.monotonic() > deadline:
+            raise ClusterError(f"the machine {name} did not come up:\n{tail(paths.log(name))}")
+        time.sleep(0.02)
+
+
+def machine_pid(paths: Paths, name: str) -> int:
+    """Return the process that holds a machine's namespaces. Raises ClusterError when the machine is off."""
+    if not running_pid(paths, name):
+        raise ClusterError(f"{name} of cluster {paths.name} is not running; `up` or `start {name}` starts it")
+    return int((paths.machine(name) / "pid").read_text())
+
+
+def enter(paths: Paths, name: str) -> list[str]:
+    """Return the beginning of a command that is to run inside a machine."""
+    namespaces = ["--mount", "--uts", "--net", "--cgroup"]
+    if name != CONTROL_MACHINE:
+        namespaces.append("--pid")
+    return ["nsenter", f"--target={machine_pid(paths, name)}", *namespaces, "--wd=/", "--"]
+
+
+def prepare_control(paths: Paths) -> tuple[Mount, ...]:
+    """Write the control plane's /etc and return what it sees of the host: binaries, and the cluster's state."""
+    write(paths.machine(CONTROL_MACHINE) / "upper/etc/hosts", hosts_file(CONTROL_MACHINE, CONTROL))
+    write(paths.machine(CONTROL_MACHINE) / "upper/etc/resolv.conf", f"nameserver {CONTROL}\n")
+    return (
+        Mount(binaries(), BIN),
+        Mount(temporal(), TEMPORAL_BIN),
+        Mount(paths.state, paths.state, writable=True),
+    )
+
+
+def prepare_node(paths: Paths, node: NodeAddress, pause_image: str) -> tuple[Mount, ...]:
+    """Write a node's /etc and return what it sees of the host: binaries, and disk space for containers and volumes."""
+    folder = paths.machine(node.name)
+    etc = folder / "upper/etc"
+    own = folder / f"upper{NODE_ETC}"
+    if not (etc / "machine-id").exists():
+        write(etc / "machine-id", f"{uuid.uuid4().hex}\n")
+    write(etc / "hostname", f"{node.name}\n")
+    write(etc / "hosts", hosts_file(node.name, node.address))
+    write(etc / "resolv.conf", "")
+    write(etc / "containerd/config.toml", configuration.containerd(pause_image))
+    for registry in (REGISTRY, PRIVATE_REGISTRY):
+        trust = configuration.containerd_host(registry, NODE_ETC / "ca.crt")
+        write(etc / f"containerd/certs.d/{registry}/hosts.toml", trust)
+    write(etc / "cni/net.d/10-pods.conflist", configuration.pod_network(node))
+    write(own / "kubelet.json", configuration.kubelet(NODE_ETC, node))
+    write(own / "kube-proxy.json", configuration.kube_proxy(node.name, NODE_ETC / "proxy.kubeconfig"))
+    for user in (node.name, "proxy"):
+        write(own / f"{user}.kubeconfig", client_kubeconfig(paths, user, NODE_ETC))
+        for suffix in ("crt", "key"):
+            _copy(paths.pki / f"{user}.{suffix}", own)
+    _copy(paths.pki / "ca.crt", own)
+    # An overlay takes no other overlay as its upper layer, so what containers write lies on the host's file system.
+    disks = {"containerd": Path("/var/lib/containerd"), "kubelet": Path("/var/lib/kubelet")}
+    for disk in disks:
+        (folder / disk).mkdir(exist_ok=True)
+    return (
+        Mount(binaries(), BIN),
+        *(Mount(folder / disk, target, writable=True) for disk, target in disks.items()),
+    )
+
+
+def client_kubeconfig(paths: Paths, user: str, folder: Path) -> str:
+    """Return the kubeconfig of one of the cluster's own clients, whose certificate lies in a folder."""
+    server = f"https://{CONTROL}:6443"
+    return configuration.kubeconfig(
+        paths.name, server, folder / "ca.crt", folder / f"{user}.crt", folder / f"{user}.key"
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _copy(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, folder / source.name)
+
+
+def is_node(name: str) -> bool:
+    """Tell whether a machine is a node."""
+    return name in NODES

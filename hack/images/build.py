@@ -1,0 +1,140 @@
+"""Builds the platform's images with Buildah, once for each content."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from hack.cluster.addresses import REGISTRY
+from hack.cluster.paths import cache_directory, locked
+from hack.cluster.rootfs import base_tree
+from hack.cluster.shell import ClusterError, run, run_logged
+from hack.images import oci
+from hack.images.recipes import BASE, Recipe, recipes
+
+_BASE_IMAGE = "localhost/bascule/base"
+_BASE_REPOSITORIES = (("bascule/base", "bookworm"), ("library/debian", "bookworm"))
+# Each build has mounts of its own, so Buildah's notes about mounts must not outlive it either.
+_PROLOGUE = """
+set -eu
+mkdir -p "$RUNROOT"
+mount -t tmpfs tmpfs "$RUNROOT"
+buildah rm --all >/dev/null
+"""
+_MAKE_BASE = f"""{_PROLOGUE}
+container=$(buildah from --name base-of-all scratch)
+root=$(buildah mount "$container")
+cp --archive "$TREE/." "$root/"
+buildah umount "$container" >/dev/null
+buildah config --cmd /bin/bash --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+buildah commit --rm "$container" "$IMAGE"
+buildah push --digestfile "$DIGEST" "$IMAGE" "oci:$LAYOUT:$TAG"
+"""
+_MAKE_IMAGE = f"""{_PROLOGUE}
+buildah build --layers --pull-never --isolation chroot --tag "$IMAGE" --file "$CONTAINERFILE" "$@" "$CONTEXT"
+buildah push --digestfile "$DIGEST" "$IMAGE" "oci:$LAYOUT:$TAG"
+"""
+
+
+def build_images() -> dict[str, str]:
+    """Build what changed, and return every image's manifest digest by the image's name."""
+    plan = recipes()
+    with locked(_home() / "lock", "the cache of images"):
+        base_key = base_tree().name
+        digests = {BASE: _digest(BASE, base_key) or _make_base(base_key)}
+        for recipe in plan:
+            key = recipe.key(digests[BASE])
+            digests[recipe.name] = _digest(recipe.name, key) or _make(recipe, key, base_key)
+    return digests
+
+
+def publish_images(digests: Mapping[str, str], storage: Path) -> dict[str, str]:
+    """Put the images into a registry's storage, and return their references by digest."""
+    for repository, tag in _BASE_REPOSITORIES:
+        oci.publish(_layout(), digests[BASE], storage, repository, tag)
+    references = {BASE: f"{REGISTRY}/bascule/base@{digests[BASE]}"}
+    for recipe in recipes():
+        oci.publish(_layout(), digests[recipe.name], storage, recipe.repository, recipe.tag)
+        references[recipe.name] = f"{REGISTRY}/{recipe.repository}@{digests[recipe.name]}"
+    return references
+
+
+def _home() -> Path:
+    return cache_directory() / "images"
+
+
+def _layout() -> Path:
+    return _home() / "layout"
+
+
+def _record(name: str, key: str) -> Path:
+    return _home() / "built" / f"{name}-{key}.json"
+
+
+def _digest(name: str, key: str) -> str | None:
+    """Return the digest of an image that was built before and is still there as a whole."""
+    record = _record(name, key)
+    if not record.exists():
+        return None
+    digest = str(json.loads(record.read_text())["digest"])
+    return digest if oci.is_complete(_layout(), digest) else None
+
+
+def _make_base(key: str) -> str:
+    env = {"TREE": str(base_tree()), "IMAGE": f"{_BASE_IMAGE}:{key}"}
+    return _run_build(BASE, key, _MAKE_BASE, [], env, "the base image from debootstrap's tree")
+
+
+def _make(recipe: Recipe, key: str, base_key: str) -> str:
+    context = _home() / "context"
+    if context.exists():
+        shutil.rmtree(context)
+    context.mkdir(parents=True)
+    for target, source in recipe.context.items():
+        # Hard links: contexts hold programs of a hundred megabytes.
+        run(["cp", "--recursive", "--link" if source.is_relative_to(cache_directory()) else "--preserve=mode",
+             str(source), str(context / target)])  # fmt: skip
+    arguments = {"BASE": f"{_BASE_IMAGE}:{base_key}", **recipe.arguments}
+    options = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+    env = {
+        "IMAGE": f"localhost/{recipe.repository}:{recipe.tag}",
+        "CONTAINERFILE": str(recipe.containerfile),
+        "CONTEXT": str(context),
+    }
+    return _run_build(recipe.name, key, _MAKE_IMAGE, options, env, f"the image {recipe.repository}")
+
+
+def _run_build(name: str, key: str, script: str, options: list[str], env: Mapping[str, str], what: str) -> str:
+    record = _record(name, key)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    digest_file = record.with_suffix(".digest")
+    full_env = {
+        **os.environ,
+        "CONTAINERS_STORAGE_CONF": str(_storage_configuration()),
+        "RUNROOT": str(_home() / "run"),
+        "LAYOUT": str(_layout()),
+        "DIGEST": str(digest_file),
+        "TAG": f"{name}-{key}",
+        **env,
+    }
+    log = cache_directory() / "logs" / f"image-{name}.log"
+    run_logged(["sh", "-c", script, "build", *options], what=what, log=log, env=full_env)
+    digest = digest_file.read_text().strip()
+    if not oci.is_complete(_layout(), digest):
+        raise ClusterError(f"Buildah wrote no whole image of {name}; see {log}")
+    digest_file.write_text(json.dumps({"digest": digest}))
+    digest_file.rename(record)
+    return digest
+
+
+def _storage_configuration() -> Path:
+    """Write where Buildah keeps its layers: overlays where the file system allows it, plain copies elsewhere."""
+    home = _home()
+    home.mkdir(parents=True, exist_ok=True)
+    kind = run(["stat", "--file-system", "--format=%T", str(home)]).strip()
+    driver = "vfs" if kind == "overlayfs" else "overlay"
+    configuration = home / "storage.conf"
+    lines = ["[storage]", f'driver = "{driver}"', f'graphroot = "{home}/storage"', f'runroot = "{home}/run"']
+    configuration.write_text("\n".join(lines) + "\n")
+    return configuration

@@ -1,0 +1,64 @@
+"""Which images there are, and what each is made of. The key of an image is the hash of all of it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hack.cluster.binaries import binaries
+from hack.cluster.paths import REPOSITORY
+from hack.images import wheels
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An image: where it is published, its Containerfile, the files of its build context and its arguments."""
+
+    name: str
+    repository: str
+    tag: str
+    containerfile: Path
+    context: Mapping[str, Path] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def key(self, base: str) -> str:
+        """Return what names this image in the cache, given the base's key."""
+        digest = hashlib.sha256()
+        for part in (self.name, base, *(f"{key}={value}" for key, value in sorted(self.arguments.items()))):
+            digest.update(part.encode() + b"\0")
+        digest.update(self.containerfile.read_bytes())
+        for target, source in sorted(self.context.items()):
+            digest.update(target.encode() + b"\0" + source.name.encode() + b"\0")
+            if source.is_file() and source.stat().st_size < 1_000_000:
+                digest.update(source.read_bytes())
+            else:
+                # Folders and programs of the cache never change: their path names their content.
+                digest.update(str(source).encode())
+        return digest.hexdigest()[:16]
+
+
+def recipes() -> list[Recipe]:
+    """Return the recipes of all images but the base."""
+    images = REPOSITORY / "hack" / "images"
+    return [
+        Recipe("pause", "bascule/pause", "1", images / "pause/Containerfile"),
+        Recipe(
+            "test-runner",
+            "bascule/test-runner",
+            "dev",
+            images / "test-runner/Containerfile",
+            {"run": images / "test-runner/run"},
+        ),
+        Recipe("builder", "bascule/builder", "dev", images / "builder/Containerfile"),
+        _python("operator", REPOSITORY / "operator/Containerfile", "operator", {}),
+        _python("worker", REPOSITORY / "workers/Containerfile", "workers", {"cosign": binaries() / "cosign"}),
+    ]
+
+
+def _python(name: str, containerfile: Path, extra: str, files: Mapping[str, Path]) -> Recipe:
+    dependencies, project = wheels.dependencies(extra), wheels.project()
+    context = {"dependencies": dependencies, "project": project, **files}
+    arguments = {"DEPENDENCIES": dependencies.name, "PROJECT": project.name}
+    return Recipe(name, f"bascule/{name}", "dev", containerfile, context, arguments)
