@@ -44,6 +44,7 @@ def recipes() -> list[Recipe]:
     images = REPOSITORY / "hack" / "images"
     return [
         Recipe("pause", "bascule/pause", "1", images / "pause/Containerfile"),
+        Recipe("busybox", "library/busybox", "stable", images / "busybox/Containerfile"),
         Recipe(
             "test-runner",
             "bascule/test-runner",
@@ -51,7 +52,13 @@ def recipes() -> list[Recipe]:
             images / "test-runner/Containerfile",
             {"run": images / "test-runner/run"},
         ),
-        Recipe("builder", "bascule/builder", "dev", images / "builder/Containerfile"),
+        Recipe(
+            "builder",
+            "bascule/builder",
+            "dev",
+            images / "builder/Containerfile",
+            {"bascule-build": images / "builder/bascule-build"},
+        ),
         _python("operator", REPOSITORY / "operator/Containerfile", "operator", {}),
         _python("worker", REPOSITORY / "workers/Containerfile", "workers", {"cosign": binaries() / "cosign"}),
     ]
