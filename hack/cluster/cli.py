@@ -12,7 +12,6 @@ from hack.cluster.binaries import binaries
 from hack.cluster.components import components
 from hack.cluster.console import say
 from hack.cluster.handle import Cluster, down, running, up
-from hack.cluster.inside import full_environment, inside
 from hack.cluster.machines import CONTROL_MACHINE
 from hack.cluster.packages import ensure_host_packages
 from hack.cluster.processes import running_pid
@@ -57,11 +56,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    named = argparse.ArgumentParser(add_help=False)
+    # Before or after the command; the second parser must not put the default back over what the first one read.
+    named.add_argument("--name", default=argparse.SUPPRESS, help="the cluster's name")
     parser.add_argument("--name", default=os.environ.get("NAME") or "bascule", help="the cluster's name")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text, parents=[named])
         command.set_defaults(run=run)
         return command
 
@@ -133,7 +135,7 @@ def _images(arguments: argparse.Namespace) -> int:
     lifecycle.prepare()
     cluster = running(arguments.name)
     if cluster is None:
-        images = build_images()
+        images = {image.name: image.digest for image in build_images()}
         say(f"cluster {arguments.name} is not running: built, not published")
     else:
         images = dict(cluster.refresh_images().images)
@@ -146,11 +148,8 @@ def _exec(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         raise ClusterError("no command to run; write it after `exec --`")
-    _running(arguments)
-    site = lifecycle.site(arguments.name)
-    assert site is not None  # it was running a moment ago
-    wrapped = inside(site, command)
-    os.execvpe(wrapped[0], wrapped, full_environment(site))  # noqa: S606 - takes this process's place, as exec does
+    wrapped, environment = _running(arguments).inside(command)
+    os.execvpe(wrapped[0], wrapped, environment)  # noqa: S606 - takes this process's place, as exec does
 
 
 def _kubectl(arguments: argparse.Namespace) -> int:

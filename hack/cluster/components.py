@@ -251,4 +251,3 @@ def node_components(node: NodeAddress) -> list[Component]:
             (f"{BIN}/kube-proxy", f"--config={NODE_ETC}/kube-proxy.json"),
         ),
     ]
-

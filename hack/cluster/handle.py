@@ -16,6 +16,7 @@ from hack.cluster.addresses import (
     TEMPORAL_PORT,
     TEMPORAL_UI_PORT,
 )
+from hack.cluster.binaries import binaries
 from hack.cluster.inside import environment, full_environment, inside
 from hack.cluster.machines import CONTROL_MACHINE
 from hack.cluster.processes import running_pid
@@ -72,35 +73,30 @@ class Cluster:
         self,
         argv: Sequence[str],
         *,
-        text_input: str | None = None,
+        input: str | None = None,  # noqa: A002 - as subprocess.run calls it
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         timeout: float | None = None,
-        check: bool = True,
+        check: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of the host inside the cluster's network, where its names resolve and its CA is trusted.
 
-        Raises ClusterError with what the command said when it fails and `check` is set, and
-        subprocess.TimeoutExpired when it takes too long.
+        `env` is added to this process's environment. Otherwise like subprocess.run with text and output captured:
+        raises CalledProcessError when it fails and `check` is set, TimeoutExpired when it takes too long.
         """
-        site = self._site()
-        done = subprocess.run(
-            inside(site, argv),
-            input=text_input,
-            env=full_environment(site, env),
-            cwd=cwd,
-            timeout=timeout,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            raise ClusterError(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done
+        command, environment = self.inside(argv, env)
+        return _run(command, environment, input, check, cwd, timeout)
 
-    def kubectl(self, *arguments: str, text_input: str | None = None) -> str:
-        """Run kubectl as administrator and return what it prints. Raises ClusterError when it fails."""
-        return lifecycle.kubectl(self._site().paths, *arguments, text_input=text_input)
+    def inside(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
+        """Return what to execute, and with which environment, to run a command inside the cluster's network."""
+        site = self._site()
+        return inside(site, argv), full_environment(site, env)
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess.run calls it
+        """Run kubectl as administrator and return what it prints. Raises CalledProcessError when it fails."""
+        site = self._site()
+        argv = [str(binaries() / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
+        return _run(argv, full_environment(site), input, check=True).stdout
 
     def make_git_repository(self, name: str, directory: Path, *, private: bool = False) -> str:
         """Publish a folder as the next commit of a repository's branch main, and return the repository's address."""
@@ -151,6 +147,25 @@ def running(name: str) -> Cluster | None:
     if site is None or not site.record.complete or running_pid(site.paths, CONTROL_MACHINE) is None:
         return None
     return _handle(site)
+
+
+def _run(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    text: str | None,
+    check: bool,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        argv, input=text, env=env, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False
+    )
+    if check and done.returncode != 0:
+        error = subprocess.CalledProcessError(done.returncode, argv, done.stdout, done.stderr)
+        # Python prints the command and the exit code only; a failed test has to show the reason.
+        error.add_note(f"{done.stdout}{done.stderr}")
+        raise error
+    return done
 
 
 def _handle(site: lifecycle.Site) -> Cluster:

@@ -24,7 +24,7 @@ from hack.cluster.readiness import ComponentEndedError, wait_ready
 from hack.cluster.record import Record, complete, new_record, read_record
 from hack.cluster.rootfs import machine_tree
 from hack.cluster.shell import ClusterError, contained, run
-from hack.images.build import build_images, publish_images
+from hack.images.build import BuiltImage, build_images, publish_images
 
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
 _PAUSE_IMAGE = f"{REGISTRY}/bascule/pause:1"
@@ -115,8 +115,8 @@ def _make(made: Site) -> None:
         _apply_manifests(made)
         _publish(made, images)
     _wait(made, *components(made.paths))
-    for node in NODES:
-        _pull_pause_image(made, node)
+    for name in NODES:
+        _pull_pause_image(made, name)
     _wait_for_nodes(made)
     say(f"cluster {made.paths.name} is ready: export KUBECONFIG={made.paths.kubeconfig}")
 
@@ -186,9 +186,8 @@ def _apply_manifests(made: Site) -> None:
     kubectl(made.paths, "apply", "--server-side", "--force-conflicts", "--filename", str(_MANIFESTS))
 
 
-def _publish(made: Site, images: Future[dict[str, str]]) -> None:
-    digests = images.result()
-    references = publish_images(digests, made.paths.state / "registry")
+def _publish(made: Site, images: Future[list[BuiltImage]]) -> None:
+    references = publish_images(images.result(), made.paths.state / "registry")
     machines.write(made.paths.images, json.dumps(references, indent=2) + "\n")
     say("the platform's images are in the registry")
 
@@ -208,7 +207,9 @@ def _wait_for_nodes(made: Site) -> None:
             return
         if time.monotonic() > deadline:
             logs = ", ".join(str(made.paths.log(f"{node}-kubelet")) for node in waiting)
-            raise ClusterError(f"not ready after {_READY_PATIENCE:.0f} s: {', '.join(waiting) or 'accounts'}; see {logs}")
+            raise ClusterError(
+                f"not ready after {_READY_PATIENCE:.0f} s: {', '.join(waiting) or 'accounts'}; see {logs}"
+            )
         time.sleep(0.3)
 
 

@@ -43,7 +43,9 @@ def start_machine(paths: Paths, group: ClusterGroup, name: str, mounts: tuple[Mo
     if name != CONTROL_MACHINE:
         namespaces += ["--pid", "--fork", "--kill-child=KILL"]
     kind = "control" if name == CONTROL_MACHINE else "node"
-    arguments = [str(word) for mount in mounts for word in (mount.source, mount.target, "rw" if mount.writable else "ro")]
+    arguments = [
+        str(word) for mount in mounts for word in (mount.source, mount.target, "rw" if mount.writable else "ro")
+    ]
     script = ["sh", str(_SCRIPT), str(folder), str(machine_tree()), kind, name, *arguments]
     group.make(name)
     start(paths, group, Command(name, name, [*namespaces, *script]))

@@ -30,7 +30,12 @@ class Identity:
 def identities(link: HostLink) -> list[Identity]:
     """List every certificate of a cluster. Common names and organizations are the users and groups of RBAC."""
     reachable = ("127.0.0.1", "localhost", CONTROL, link.cluster)
-    kubernetes = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{CLUSTER_DOMAIN}")
+    kubernetes = (
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        f"kubernetes.default.svc.{CLUSTER_DOMAIN}",
+    )
     nodes = [
         Identity(node.name, f"system:node:{node.name}", "system:nodes", (node.name, node.address))
         for node in NODES.values()

@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from hack.cluster.addresses import REGISTRY
@@ -11,10 +12,12 @@ from hack.cluster.paths import cache_directory, locked
 from hack.cluster.rootfs import base_tree
 from hack.cluster.shell import ClusterError, run, run_logged
 from hack.images import oci
-from hack.images.recipes import BASE, Recipe, recipes
+from hack.images.recipes import BASE, FORMAT, Recipe, recipes
 
 _BASE_IMAGE = "localhost/bascule/base"
-_BASE_REPOSITORIES = (("bascule/base", "bookworm"), ("library/debian", "bookworm"))
+_BASE_PLACES = (("bascule/base", "bookworm"), ("library/debian", "bookworm"))
+# Layers stay uncompressed: one that is in the layout already is then known by its digest and skipped, and a registry
+# on the same machine wins nothing by smaller ones.
 # Each build has mounts of its own, so Buildah's notes about mounts must not outlive it either.
 _PROLOGUE = """
 set -eu
@@ -29,34 +32,44 @@ cp --archive "$TREE/." "$root/"
 buildah umount "$container" >/dev/null
 buildah config --cmd /bin/bash --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
 buildah commit --rm "$container" "$IMAGE"
-buildah push --digestfile "$DIGEST" "$IMAGE" "oci:$LAYOUT:$TAG"
+buildah push --disable-compression --digestfile "$DIGEST" "$IMAGE" "oci:$LAYOUT:$TAG"
 """
 _MAKE_IMAGE = f"""{_PROLOGUE}
 buildah build --layers --pull-never --isolation chroot --tag "$IMAGE" --file "$CONTAINERFILE" "$@" "$CONTEXT"
-buildah push --digestfile "$DIGEST" "$IMAGE" "oci:$LAYOUT:$TAG"
+buildah push --disable-compression --digestfile "$DIGEST" "$IMAGE" "oci:$LAYOUT:$TAG"
 """
 
 
-def build_images() -> dict[str, str]:
-    """Build what changed, and return every image's manifest digest by the image's name."""
+@dataclass(frozen=True)
+class BuiltImage:
+    """An image in the cache: its name, the digest of its manifest, and where it is to be published."""
+
+    name: str
+    digest: str
+    places: tuple[tuple[str, str], ...]
+
+
+def build_images() -> list[BuiltImage]:
+    """Build what changed, and return all images."""
     plan = recipes()
     with locked(_home() / "lock", "the cache of images"):
-        base_key = base_tree().name
-        digests = {BASE: _digest(BASE, base_key) or _make_base(base_key)}
+        base_key = f"{base_tree().name}-{FORMAT}"
+        base = BuiltImage(BASE, _digest(BASE, base_key) or _make_base(base_key), _BASE_PLACES)
+        built = [base]
         for recipe in plan:
-            key = recipe.key(digests[BASE])
-            digests[recipe.name] = _digest(recipe.name, key) or _make(recipe, key, base_key)
-    return digests
+            key = recipe.key(base.digest)
+            digest = _digest(recipe.name, key) or _make(recipe, key, base_key)
+            built.append(BuiltImage(recipe.name, digest, ((recipe.repository, recipe.tag),)))
+    return built
 
 
-def publish_images(digests: Mapping[str, str], storage: Path) -> dict[str, str]:
-    """Put the images into a registry's storage, and return their references by digest."""
-    for repository, tag in _BASE_REPOSITORIES:
-        oci.publish(_layout(), digests[BASE], storage, repository, tag)
-    references = {BASE: f"{REGISTRY}/bascule/base@{digests[BASE]}"}
-    for recipe in recipes():
-        oci.publish(_layout(), digests[recipe.name], storage, recipe.repository, recipe.tag)
-        references[recipe.name] = f"{REGISTRY}/{recipe.repository}@{digests[recipe.name]}"
+def publish_images(images: Iterable[BuiltImage], storage: Path) -> dict[str, str]:
+    """Put images into a registry's storage, and return their references by digest, by name."""
+    references = {}
+    for image in images:
+        for repository, tag in image.places:
+            oci.publish(_layout(), image.digest, storage, repository, tag)
+        references[image.name] = f"{REGISTRY}/{image.places[0][0]}@{image.digest}"
     return references
 
 

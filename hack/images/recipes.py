@@ -10,6 +10,8 @@ from hack.cluster.paths import REPOSITORY
 from hack.images import wheels
 
 BASE = "base"
+# Part of every key: another number builds everything anew, when the way of building changed.
+FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Recipe:
     def key(self, base: str) -> str:
         """Return what names this image in the cache, given the base's key."""
         digest = hashlib.sha256()
-        for part in (self.name, base, *(f"{key}={value}" for key, value in sorted(self.arguments.items()))):
+        for part in (FORMAT, self.name, base, *(f"{key}={value}" for key, value in sorted(self.arguments.items()))):
             digest.update(part.encode() + b"\0")
         digest.update(self.containerfile.read_bytes())
         for target, source in sorted(self.context.items()):
@@ -42,6 +44,8 @@ class Recipe:
 def recipes() -> list[Recipe]:
     """Return the recipes of all images but the base."""
     images = REPOSITORY / "hack" / "images"
+    # Taken once: the sources may change while this runs, and operator and workers belong together.
+    project = wheels.project()
     return [
         Recipe("pause", "bascule/pause", "1", images / "pause/Containerfile"),
         Recipe("busybox", "library/busybox", "stable", images / "busybox/Containerfile"),
@@ -59,13 +63,13 @@ def recipes() -> list[Recipe]:
             images / "builder/Containerfile",
             {"bascule-build": images / "builder/bascule-build"},
         ),
-        _python("operator", REPOSITORY / "operator/Containerfile", "operator", {}),
-        _python("worker", REPOSITORY / "workers/Containerfile", "workers", {"cosign": binaries() / "cosign"}),
+        _python("operator", REPOSITORY / "operator/Containerfile", "operator", project, {}),
+        _python("worker", REPOSITORY / "workers/Containerfile", "workers", project, {"cosign": binaries() / "cosign"}),
     ]
 
 
-def _python(name: str, containerfile: Path, extra: str, files: Mapping[str, Path]) -> Recipe:
-    dependencies, project = wheels.dependencies(extra), wheels.project()
+def _python(name: str, containerfile: Path, extra: str, project: Path, files: Mapping[str, Path]) -> Recipe:
+    dependencies = wheels.dependencies(extra)
     context = {"dependencies": dependencies, "project": project, **files}
     arguments = {"DEPENDENCIES": dependencies.name, "PROJECT": project.name}
     return Recipe(name, f"bascule/{name}", "dev", containerfile, context, arguments)
