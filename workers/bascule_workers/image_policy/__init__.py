@@ -1,0 +1,1 @@
+"""The Procedure `image-policy`: looks at a candidate image without running or unpacking it."""

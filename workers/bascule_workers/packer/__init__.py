@@ -1,0 +1,1 @@
+"""The Procedures `packer` and `packer-artifact-delete`. They run in an image with Packer, not in a worker."""
