@@ -25,7 +25,7 @@ _QUOTA = {
     "services": "0",
     "persistentvolumeclaims": "0",
 }
-_DEFAULT_REQUESTS = {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "64Mi"}
+_DEFAULT_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
 
 
 @dataclass(frozen=True)
