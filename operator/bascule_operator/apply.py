@@ -1,0 +1,162 @@
+"""Writing: resources to the API server, runs to Temporal. Every call may be repeated with the same effect."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, UpdateNamespaceRequest
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from bascule_api import names
+from bascule_api.progress import Desired, RunIdentity, RunInput
+from bascule_api.tenants import Tenant
+from bascule_operator.connections.kube import APPLY, FIELD_MANAGER, JSON_PATCH, Json, Kube
+from bascule_operator.connections.temporal import CALL_TIMEOUT, Place, Temporal
+from bascule_operator.errors import AlreadyStartedError, RunMissingError
+from bascule_operator.observe import OWNER, PLURALS, path
+from bascule_operator.store import Key
+
+_KIND = SearchAttributeKey.for_keyword(names.SEARCH_KIND)
+_UID = SearchAttributeKey.for_keyword(names.SEARCH_UID)
+_PHASE = SearchAttributeKey.for_keyword(names.SEARCH_PHASE)
+_UPDATED_AT = SearchAttributeKey.for_datetime(names.SEARCH_UPDATED_AT)
+
+SEARCH_ATTRIBUTES = {
+    names.SEARCH_KIND: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    names.SEARCH_UID: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    names.SEARCH_PHASE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    names.SEARCH_UPDATED_AT: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+}
+
+
+async def set_finalizers(kube: Kube, key: Key, body: Json, finalizers: list[str]) -> Json:
+    """Replace the object's finalizers, if it is still the one observed. Raises ConflictError, GoneError."""
+    metadata = body["metadata"]
+    patch: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
+    ]
+    query = {"fieldManager": FIELD_MANAGER}
+    return await kube.request(
+        "PATCH", path(key), resource=PLURALS[key.kind], body=patch, content_type=JSON_PATCH, query=query
+    )
+
+
+async def write_status(kube: Kube, key: Key, body: Json, status: Json) -> Json:
+    """Apply the complete status to the object that was observed. Raises ConflictError when it changed since."""
+    metadata = {
+        "name": key.name,
+        "uid": body["metadata"]["uid"],
+        "resourceVersion": body["metadata"]["resourceVersion"],
+    }
+    if key.namespace:
+        metadata["namespace"] = key.namespace
+    document = {"apiVersion": names.API_VERSION, "kind": key.kind, "metadata": metadata, "status": status}
+    query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+    return await kube.request(
+        "PATCH", f"{path(key)}/status", resource=f"{PLURALS[key.kind]}/status", body=document, content_type=APPLY,
+        query=query,
+    )  # fmt: skip
+
+
+async def start_run(temporal: Temporal, place: Place, workflow_id: str, run: RunIdentity, message: RunInput) -> str:
+    """Start the run's workflow and return Temporal's id of the execution.
+
+    Raises AlreadyStartedError when the id was used before: look whose run it is.
+    """
+    client = await temporal.client(place)
+    async with temporal.call("start"):
+        handle = await client.start_workflow(
+            run.kind,
+            message,
+            id=workflow_id,
+            task_queue=names.task_queue(run.tenant),
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            memo={names.MEMO_RUN: run.to_wire()},
+            search_attributes=TypedSearchAttributes(
+                [
+                    SearchAttributePair(_KIND, run.kind),
+                    SearchAttributePair(_UID, run.uid),
+                    SearchAttributePair(_PHASE, "Pending"),
+                    SearchAttributePair(_UPDATED_AT, datetime.now(UTC)),
+                ]
+            ),
+            static_summary=f"{run.namespace}/{run.name}",
+            rpc_timeout=CALL_TIMEOUT,
+        )
+    if handle.result_run_id is None:
+        raise AlreadyStartedError(workflow_id)
+    return handle.result_run_id
+
+
+async def cancel_run(temporal: Temporal, place: Place, workflow_id: str, reason: str) -> None:
+    """Ask the run to stop. A run that is over or unknown needs no asking."""
+    client = await temporal.client(place)
+    try:
+        async with temporal.call("cancel"):
+            handle = client.get_workflow_handle(workflow_id)
+            await handle.cancel(reason=reason, rpc_timeout=CALL_TIMEOUT)
+    except RunMissingError:
+        return
+
+
+async def send_desired(temporal: Temporal, place: Place, workflow_id: str, desired: Desired) -> None:
+    """Tell the run whether it should be suspended. A run that is over needs no telling."""
+    client = await temporal.client(place)
+    try:
+        async with temporal.call("signal"):
+            handle = client.get_workflow_handle(workflow_id)
+            await handle.signal(names.SIGNAL_DESIRED, desired, rpc_timeout=CALL_TIMEOUT)
+    except RunMissingError:
+        return
+
+
+async def register_namespace(temporal: Temporal, place: Place, tenant: Tenant) -> None:
+    """Register the tenant's Temporal namespace, unless it is there."""
+    client = await temporal.client(place)
+    request = RegisterNamespaceRequest(
+        namespace=place.namespace,
+        description=f"Runs of the tenant {tenant.metadata.name}. Managed by Bascule.",
+        workflow_execution_retention_period=Duration(seconds=tenant.spec.temporal.retention.seconds),
+        data={OWNER: tenant.metadata.name},
+    )
+    async with temporal.call("register_namespace"):
+        try:
+            await client.workflow_service.register_namespace(request, timeout=CALL_TIMEOUT)
+        except RPCError as error:
+            if error.status != RPCStatusCode.ALREADY_EXISTS:
+                raise
+
+
+async def set_retention(temporal: Temporal, place: Place, seconds: int) -> None:
+    client = await temporal.client(place)
+    request = UpdateNamespaceRequest(
+        namespace=place.namespace,
+        config=NamespaceConfig(workflow_execution_retention_ttl=Duration(seconds=seconds)),
+    )
+    async with temporal.call("update_namespace"):
+        await client.workflow_service.update_namespace(request, timeout=CALL_TIMEOUT)
+
+
+async def add_search_attributes(temporal: Temporal, place: Place, missing: set[str]) -> None:
+    """Add search attributes that the namespace lacks."""
+    client = await temporal.client(place)
+    request = AddSearchAttributesRequest(
+        namespace=place.namespace, search_attributes={name: SEARCH_ATTRIBUTES[name] for name in missing}
+    )
+    async with temporal.call("add_search_attributes"):
+        await client.operator_service.add_search_attributes(request, timeout=CALL_TIMEOUT)

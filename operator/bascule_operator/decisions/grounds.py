@@ -1,0 +1,106 @@
+"""What a run may be started on: the tenant that claims its namespace, and the Procedures that its steps name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bascule_api.base import ParameterValue
+from bascule_api.conditions import ConditionStatus, ConditionType, Reason
+from bascule_api.procedures import PinnedProcedure, Procedure, Use, parameter_errors
+from bascule_api.tenants import Tenant
+from bascule_operator.decisions.conditions import find
+from bascule_operator.decisions.views import Grounds, Problem
+
+
+@dataclass(frozen=True)
+class Wants:
+    """A Procedure that a spec names: where, for what, and with which parameters."""
+
+    path: str
+    use: Use
+    procedure: str
+    parameters: Mapping[str, ParameterValue]
+
+
+def find_grounds(
+    namespace: str, wants: list[Wants], tenants: Mapping[str, Tenant], procedures: Mapping[str, Procedure]
+) -> Grounds | Problem:
+    """The grounds for a run in this namespace, or what is missing. What can never heal by itself comes first."""
+    tenant = claiming(namespace, tenants)
+    pinned: dict[str, PinnedProcedure] = {}
+    missing: Problem | None = None
+    for want in wants:
+        found = _pinned(want, tenant.metadata.name if isinstance(tenant, Tenant) else None, procedures)
+        if isinstance(found, Problem):
+            if found.final:
+                return found
+            missing = missing or found
+        else:
+            pinned[want.procedure] = found
+    if isinstance(tenant, Problem):
+        return tenant
+    return missing or Grounds(tenant, pinned)
+
+
+def claiming(namespace: str, tenants: Mapping[str, Tenant]) -> Tenant | Problem:
+    """The one Tenant that claims the namespace and is ready for it."""
+    claims = [tenant for tenant in tenants.values() if namespace in tenant.spec.namespaces]
+    if not claims:
+        return Problem(
+            Reason.TENANT_NOT_FOUND,
+            f"no Tenant claims the namespace {namespace}: add it to spec.namespaces of the Tenant that owns it",
+        )
+    if len(claims) > 1:
+        rivals = ", ".join(sorted(tenant.metadata.name for tenant in claims))
+        return Problem(
+            Reason.TENANT_AMBIGUOUS,
+            f"the namespace {namespace} is claimed by several Tenants ({rivals}): take it out of all but one",
+        )
+    return _ready(claims[0])
+
+
+def _ready(tenant: Tenant) -> Tenant | Problem:
+    name = tenant.metadata.name
+    if tenant.metadata.deletion_timestamp is not None:
+        return Problem(Reason.TENANT_NOT_READY, f"the Tenant {name} is being deleted: nothing starts any more")
+    ready = find(tenant.status.conditions, ConditionType.READY) if tenant.status else None
+    if ready is None:
+        return Problem(Reason.TENANT_NOT_READY, f"the Tenant {name} is not ready yet")
+    if ready.status is ConditionStatus.TRUE:
+        return tenant
+    reason = Reason.TENANT_NOT_READY
+    if ready.reason == Reason.TEMPORAL_UNAVAILABLE:
+        reason = Reason.TEMPORAL_UNAVAILABLE
+    return Problem(reason, f"the Tenant {name} is not ready: {ready.message or ready.reason}")
+
+
+def _pinned(want: Wants, tenant: str | None, procedures: Mapping[str, Procedure]) -> PinnedProcedure | Problem:
+    procedure = procedures.get(want.procedure)
+    if procedure is None:
+        known = ", ".join(sorted(name for name, item in procedures.items() if want.use in item.spec.uses)) or "none"
+        return Problem(
+            Reason.PROCEDURE_NOT_FOUND,
+            f"{want.path}.procedure: there is no Procedure {want.procedure}; for {want.use} there are: {known}",
+        )
+    if want.use not in procedure.spec.uses:
+        uses = ", ".join(procedure.spec.uses)
+        return Problem(
+            Reason.PROCEDURE_FORBIDDEN,
+            f"{want.path}.procedure: the Procedure {want.procedure} is not for {want.use}, but for {uses}",
+            final=True,
+        )
+    if tenant is not None and not {"*", tenant} & set(procedure.spec.tenants):
+        return Problem(
+            Reason.PROCEDURE_FORBIDDEN,
+            f"{want.path}.procedure: the Procedure {want.procedure} is not offered to the tenant {tenant}; "
+            "the platform team can add it to the Procedure's spec.tenants",
+            final=True,
+        )
+    errors = parameter_errors(procedure.spec, want.parameters)
+    if errors:
+        told = "; ".join(
+            f"{want.path}.parameters{'.' + error.name if error.name else ''}: {error.message}" for error in errors[:5]
+        )
+        return Problem(Reason.PARAMETERS_INVALID, told, final=True)
+    return PinnedProcedure.of(procedure)

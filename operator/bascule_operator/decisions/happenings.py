@@ -1,0 +1,107 @@
+"""What people should hear about as Kubernetes Events: transitions, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bascule_api.conditions import CompensationState, ConditionStatus, ConditionType, Phase, Reason, StepState
+from bascule_api.runs import RunRecord, RunStatus
+from bascule_operator.decisions.conditions import find
+from bascule_operator.decisions.wording import step_words
+
+NOTE_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An Event to be: `warning` is its type, `note` its text."""
+
+    reason: str
+    note: str
+    warning: bool = False
+
+
+def happenings(old: RunStatus, new: RunStatus) -> list[Happening]:
+    """What happened between two statuses of one resource."""
+    return [*_steps(old, new), *_finished(old, new), *_compensation(old, new), *_said(old, new)]
+
+
+def started(run: RunRecord) -> Happening:
+    return Happening("RunStarted", f"run {run.number} of revision {run.revision} started, by {run.trigger.lower()}")
+
+
+def _same_run(old: RunStatus, new: RunStatus) -> bool:
+    return old.run is not None and new.run is not None and old.run.number == new.run.number
+
+
+def _steps(old: RunStatus, new: RunStatus) -> list[Happening]:
+    before = {step.name: step.state for step in old.steps} if _same_run(old, new) else {}
+    return [
+        Happening("StepFailed", f"{step_words(step.name)} failed{': ' + step.message if step.message else ''}", True)
+        for step in new.steps
+        if step.state is StepState.FAILED and before.get(step.name) is not StepState.FAILED
+    ]
+
+
+_ENDS = {Phase.SUCCEEDED: "RunSucceeded", Phase.FAILED: "RunFailed", Phase.CANCELLED: "RunCancelled"}
+
+
+def _finished(old: RunStatus, new: RunStatus) -> list[Happening]:
+    known = {past.number for past in old.history}
+    return [
+        Happening(_ENDS[past.phase], f"run {past.number}: {past.summary}", past.phase is Phase.FAILED)
+        for past in reversed(new.history)
+        if past.number not in known and past.phase in _ENDS
+    ]
+
+
+def _compensation(old: RunStatus, new: RunStatus) -> list[Happening]:
+    if new.compensation is None or new.run is None:
+        return []
+    before = old.compensation.state if old.compensation and _same_run(old, new) else None
+    if new.compensation.state is before:
+        return []
+    number = new.run.number
+    match new.compensation.state:
+        case CompensationState.SUCCEEDED:
+            return [Happening("Compensated", f"run {number}: what it had made was taken back")]
+        case CompensationState.FAILED:
+            left = ", ".join(new.compensation.left) or new.compensation.last_error
+            return [Happening("CompensationFailed", f"run {number}: {left}", True)]
+        case CompensationState.RUNNING:
+            return [Happening("Compensating", f"run {number}: taking back {new.compensation.total} effects")]
+        case _:
+            return []
+
+
+_TROUBLE = frozenset(
+    {
+        Reason.TENANT_NOT_FOUND,
+        Reason.TENANT_AMBIGUOUS,
+        Reason.TENANT_NOT_READY,
+        Reason.PROCEDURE_NOT_FOUND,
+        Reason.PROCEDURE_FORBIDDEN,
+        Reason.PARAMETERS_INVALID,
+        Reason.SPEC_INVALID,
+        Reason.TEMPORAL_UNAVAILABLE,
+    }
+)
+_NEWS = frozenset({Reason.WAITING, Reason.SUSPENDED, Reason.SUPERSEDED, Reason.RERUN_THROTTLED})
+
+
+def _said(old: RunStatus, new: RunStatus) -> list[Happening]:
+    """What the conditions newly say: troubles as warnings, waits as news."""
+    told = []
+    before, after = find(old.conditions, ConditionType.READY), find(new.conditions, ConditionType.READY)
+    if after is not None and (before is None or before.reason != after.reason or old.phase != new.phase):
+        rejected = new.phase is Phase.REJECTED and old.phase is not Phase.REJECTED
+        if rejected:
+            told.append(Happening("Rejected", f"{after.reason}: {after.message}", True))
+        elif (before is None or before.reason != after.reason) and after.reason in _TROUBLE | _NEWS:
+            told.append(Happening(after.reason, after.message, after.reason in _TROUBLE))
+    published = find(new.conditions, ConditionType.PUBLISHED)
+    known = find(old.conditions, ConditionType.PUBLISHED)
+    if published is not None and published.status is ConditionStatus.FALSE:
+        if known is None or known.message != published.message:
+            told.append(Happening(published.reason, published.message, True))
+    return told

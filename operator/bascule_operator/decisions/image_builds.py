@@ -1,0 +1,204 @@
+"""What is special about ImageBuilds: the Procedures they name, the run's input, and the image in the status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from bascule_api.conditions import ConditionStatus, ConditionType, Phase, Reason
+from bascule_api.image_builds import (
+    ImageBuildInput,
+    ImageBuildResult,
+    ImageBuildSpec,
+    ImageBuildStatus,
+    ImageStatus,
+    PublishedStatus,
+    PublishedTag,
+    SourceStatus,
+)
+from bascule_api.procedures import Use
+from bascule_api.progress import RunIdentity, TenantFacts
+from bascule_api.runs import FailureType
+from bascule_operator.decisions.conditions import Says, conditions
+from bascule_operator.decisions.grounds import Wants
+from bascule_operator.decisions.views import Grounds, RunView
+
+KIND = "ImageBuild"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What another ImageBuild of the same tenant published."""
+
+    name: str
+    """`namespace/name` of the ImageBuild."""
+    finished_at: datetime
+    repository: str
+    tags: tuple[PublishedTag, ...]
+
+
+def wants(spec: ImageBuildSpec) -> list[Wants]:
+    """The Procedures that the spec names."""
+    build = Wants("spec.build", Use.IMAGE_BUILD_BUILD, spec.build.procedure, spec.build.parameters)
+    tests = [
+        Wants(f"spec.tests[{index}]", Use.IMAGE_BUILD_TEST, test.procedure, test.parameters)
+        for index, test in enumerate(spec.tests)
+    ]
+    return [build, *tests]
+
+
+def workflow_input(spec: ImageBuildSpec, run: RunIdentity, grounds: Grounds) -> ImageBuildInput:
+    """The input of the run's workflow."""
+    tenant = grounds.tenant
+    return ImageBuildInput(
+        run=run,
+        tenant=TenantFacts(
+            name=tenant.metadata.name,
+            steps_namespace=tenant.steps_namespace,
+            service_account=tenant.spec.steps.service_account_name,
+        ),
+        timeout_seconds=spec.timeout.seconds,
+        compensation=spec.compensation,
+        suspended=False,
+        spec=spec,
+        procedures=grounds.procedures,
+    )
+
+
+def complete(
+    old: ImageBuildStatus, new: ImageBuildStatus, view: RunView, others: Iterable[Published], now: datetime
+) -> ImageBuildStatus:
+    """The status with what concerns the image: what is known of it, what was published, and what it says of that."""
+    told = _known(old, new, view)
+    rivals = tuple(others)
+    if told.published is not None:
+        told = told.model_copy(update={"published": _superseded(told, rivals)})
+    said = [*_published(told, rivals), *_verified(told)]
+    replaces = (ConditionType.PUBLISHED,) + ((ConditionType.VERIFIED,) if _over(told) else ())
+    generation = max(0, told.observed_generation)
+    merged = conditions(told.conditions, said, replaces=replaces, generation=generation, now=now)
+    return _with_words(told.model_copy(update={"conditions": merged}))
+
+
+def _over(status: ImageBuildStatus) -> bool:
+    return status.run is not None and status.run.outcome is not None
+
+
+def _known(old: ImageBuildStatus, new: ImageBuildStatus, view: RunView) -> ImageBuildStatus:
+    """Facts that the run told: of its progress while it goes on, of its result when it is over."""
+    another = old.run is not None and new.run is not None and old.run.number != new.run.number
+    if isinstance(view.result, ImageBuildResult) and old.run is not None and _in_history(new, old.run.number):
+        new = _told(new, view.result.source, view.result.image, view.result.published, view.result.phase)
+    elif view.progress is not None and not _over(new):
+        new = _of_progress(new, view.progress.facts)
+    # What the last run found belongs to it; what it published is still there.
+    return new.model_copy(update={"source": None, "image": None}) if another else new
+
+
+def _in_history(status: ImageBuildStatus, number: int) -> bool:
+    return any(past.number == number for past in status.history)
+
+
+def _told(
+    status: ImageBuildStatus,
+    source: SourceStatus | None,
+    image: ImageStatus | None,
+    published: PublishedStatus | None,
+    phase: Phase,
+) -> ImageBuildStatus:
+    # What a run that did not succeed had published was taken back; what an earlier one published counts again.
+    kept = published if phase is Phase.SUCCEEDED and published is not None else status.published
+    return status.model_copy(
+        update={"source": source or status.source, "image": image or status.image, "published": kept}
+    )
+
+
+def _of_progress(status: ImageBuildStatus, facts: dict[str, Any]) -> ImageBuildStatus:
+    try:
+        source = SourceStatus.model_validate(facts["source"]) if facts.get("source") else status.source
+        image = ImageStatus.model_validate(facts["image"]) if facts.get("image") else status.image
+    except ValidationError:
+        return status
+    return status.model_copy(update={"source": source, "image": image})
+
+
+def _superseded(status: ImageBuildStatus, others: Iterable[Published]) -> PublishedStatus:
+    """What was published, with the tags marked that another build moved later."""
+    published = status.published
+    assert published is not None  # noqa: S101 - the caller has one
+    finished = status.run.finished_at if status.run else None
+    rivals = [other for other in others if other.repository == published.repository]
+    tags = []
+    for tag in published.tags:
+        later = [
+            (other.finished_at, other.name)
+            for other in rivals
+            for theirs in other.tags
+            if theirs.name == tag.name and theirs.digest != tag.digest and _later(other, theirs, tag, finished)
+        ]
+        tags.append(tag.model_copy(update={"superseded_by": max(later)[1] if later else tag.superseded_by}))
+    return published.model_copy(update={"tags": tags})
+
+
+def _later(other: Published, theirs: PublishedTag, ours: PublishedTag, finished: datetime | None) -> bool:
+    if theirs.previous_digest == ours.digest:
+        return True
+    return theirs.digest != ours.previous_digest and (finished is None or other.finished_at > finished)
+
+
+def _published(status: ImageBuildStatus, others: Iterable[Published]) -> list[Says]:
+    published = status.published
+    if published is None or not published.tags:
+        return []
+    moved = [tag for tag in published.tags if tag.superseded_by]
+    if moved:
+        now_at = {(other.name, tag.name): f" to {tag.digest}" for other in others for tag in other.tags}
+        told = "; ".join(
+            f"{tag.name} was moved{now_at.get((tag.superseded_by, tag.name), '')} by {tag.superseded_by}"
+            for tag in moved
+        )
+        return [Says(ConditionType.PUBLISHED, ConditionStatus.FALSE, Reason.TAG_MOVED, told)]
+    names = ", ".join(tag.name for tag in published.tags)
+    told = f"{names} of {published.repository} point at {published.tags[0].digest}"
+    return [Says(ConditionType.PUBLISHED, ConditionStatus.TRUE, Reason.TAGS_CURRENT, told)]
+
+
+def _verified(status: ImageBuildStatus) -> list[Says]:
+    if not _over(status):
+        return []
+    if status.failure is not None and status.failure.type is FailureType.VERIFICATION_FAILED:
+        return [Says(ConditionType.VERIFIED, ConditionStatus.FALSE, Reason.VERIFICATION_FAILED, status.failure.message)]
+    if status.image is None or status.image.signature is None:
+        return []
+    told = f"the signature of {status.image.digest} was verified with the tenant's public key"
+    return [Says(ConditionType.VERIFIED, ConditionStatus.TRUE, Reason.SIGNATURE_VERIFIED, told)]
+
+
+def _with_words(status: ImageBuildStatus) -> ImageBuildStatus:
+    """Ready tells what was published, once a run succeeded."""
+    if status.published is None or status.image is None:
+        return status
+    words = _words(status.published, status.image)
+    told = [
+        item.model_copy(update={"message": words})
+        if item.type == ConditionType.READY and item.status is ConditionStatus.TRUE
+        else item
+        for item in status.conditions
+    ]
+    return status.model_copy(update={"conditions": told})
+
+
+def _words(published: PublishedStatus, image: ImageStatus) -> str:
+    reference = image.reference or f"{published.repository}@{image.digest}"
+    names = ", ".join(tag.name for tag in published.tags)
+    moved = [
+        f"{tag.name} from {tag.previous_digest}"
+        for tag in published.tags
+        if tag.previous_digest and tag.previous_digest != tag.digest
+    ]
+    text = f"published {reference} as {names}"
+    return f"{text}; moved {', '.join(moved)}" if moved else text

@@ -1,0 +1,47 @@
+"""What can go wrong outside, and whether trying again can help. Translation from the clients' errors happens in
+`connections`; nothing above it sees an error of kopf, kubernetes or temporalio.
+"""
+
+from __future__ import annotations
+
+
+class OperatorError(Exception):
+    """Something failed. `retryable`: whether the same call may succeed later without a change."""
+
+    retryable = True
+
+
+class TemporalUnavailableError(OperatorError):
+    """Temporal does not answer, or not for this namespace yet."""
+
+
+class TemporalRefusedError(OperatorError):
+    """Temporal answered and said no: a bad argument, a missing permission."""
+
+
+class NamespaceMissingError(OperatorError):
+    """Temporal answers, but does not know the namespace."""
+
+
+class RunMissingError(OperatorError):
+    """Temporal knows the namespace, but not the run."""
+
+
+class AlreadyStartedError(OperatorError):
+    """A run with this id was started before, by us or by somebody else."""
+
+
+class ApiUnavailableError(OperatorError):
+    """The API server does not answer, or asks to be left alone for a while."""
+
+
+class ApiRefusedError(OperatorError):
+    """The API server refused the request: a missing right, a schema, an admission policy."""
+
+
+class ConflictError(OperatorError):
+    """The object changed since it was observed: look again and decide again."""
+
+
+class GoneError(OperatorError):
+    """The object is not there (any more)."""

@@ -1,0 +1,30 @@
+"""What the operator counts, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RUNS_STARTED = Counter("bascule_operator_runs_started", "Runs started.", ["kind", "tenant"])
+RUNS_FINISHED = Counter("bascule_operator_runs_finished", "Runs finished.", ["kind", "tenant", "outcome"])
+RECONCILE_SECONDS = Histogram(
+    "bascule_operator_reconcile_seconds",
+    "Time of one reconciliation.",
+    ["kind"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+RECONCILE_ERRORS = Counter("bascule_operator_reconcile_errors", "Reconciliations that failed.", ["kind", "error"])
+QUEUE_DEPTH = Gauge("bascule_operator_queue_depth", "Keys that are due and wait for their turn.")
+QUEUE_OLDEST_SECONDS = Gauge("bascule_operator_queue_oldest_seconds", "How long the oldest due key has waited.")
+QUEUE_RUNNING = Gauge("bascule_operator_queue_running", "Keys that are being reconciled.")
+API_REQUESTS = Counter("bascule_operator_api_requests", "Requests to the API server.", ["verb", "resource", "code"])
+TEMPORAL_REQUESTS = Counter("bascule_operator_temporal_requests", "Requests to Temporal.", ["call", "outcome"])
+LIVE_RUNS = Gauge("bascule_operator_live_runs", "Unfinished runs.", ["tenant_namespace"])
+FEED_LAG_SECONDS = Histogram(
+    "bascule_operator_feed_lag_seconds",
+    "From a step's change in Temporal to its row in the feed.",
+    buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60),
+)
+FEED_LATE_ROWS = Counter("bascule_operator_feed_late_rows", "Rows that only a wider window found.")
+FEED_ERRORS = Counter("bascule_operator_feed_errors", "Questions of the feed that failed.")
+ORPHANS_CANCELLED = Counter("bascule_operator_orphans_cancelled", "Runs cancelled because their resource is gone.")
+EVENTS_DROPPED = Counter("bascule_operator_events_dropped", "Kubernetes Events that could not be recorded.")

@@ -1,0 +1,239 @@
+"""Reading: resources from the API server, runs from Temporal. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import BaseModel, ValidationError
+from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeNamespaceResponse,
+    DescribeWorkflowExecutionRequest,
+    ListWorkflowExecutionsRequest,
+)
+from temporalio.converter import DataConverter
+
+from bascule_api import image_builds, names, procedures, tenants
+from bascule_api.progress import Progress, RunIdentity, RunResult
+from bascule_operator.connections.kube import Json, Kube
+from bascule_operator.connections.temporal import CALL_TIMEOUT, Place, Temporal, decoded
+from bascule_operator.decisions.views import Closed, RunState, RunView
+from bascule_operator.errors import GoneError, RunMissingError
+from bascule_operator.store import Key
+
+PAGE = 200
+"""Rows of one answer of the feed, and objects of one page of a list."""
+
+PLURALS = {kind.kind: kind.plural for kind in (image_builds.KIND, procedures.KIND, tenants.KIND)}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def collection(kind: str, namespace: str = "") -> str:
+    """The path of a kind's objects."""
+    base = f"/apis/{names.GROUP}/{names.VERSION}"
+    return f"{base}/namespaces/{namespace}/{PLURALS[kind]}" if namespace else f"{base}/{PLURALS[kind]}"
+
+
+def path(key: Key) -> str:
+    return f"{collection(key.kind, key.namespace)}/{key.name}"
+
+
+async def read(kube: Kube, key: Key) -> Json | None:
+    """The object as it is now; None when it is gone."""
+    try:
+        return await kube.request("GET", path(key), resource=PLURALS[key.kind])
+    except GoneError:
+        return None
+
+
+async def namespace_exists(kube: Kube, name: str) -> bool:
+    try:
+        await kube.request("GET", f"/api/v1/namespaces/{name}", resource="namespaces")
+    except GoneError:
+        return False
+    return True
+
+
+async def listed(kube: Kube, kind: str, selector: str = "", *, fresh: bool = False) -> list[Json]:
+    """All objects of a kind, from the API server's cache unless `fresh`."""
+    query = {"limit": str(PAGE)} | ({} if fresh else {"resourceVersion": "0"})
+    if selector:
+        query["labelSelector"] = selector
+    found: list[Json] = []
+    while True:
+        page = await kube.request("GET", collection(kind), resource=PLURALS[kind], query=query)
+        found += [{"apiVersion": names.API_VERSION, "kind": kind, **item} for item in page.get("items") or []]
+        token = page["metadata"].get("continue")
+        if not token:
+            return found
+        query = {name: value for name, value in query.items() if name != "resourceVersion"} | {"continue": token}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run as visibility shows it: perhaps late, never wrong about what it shows."""
+
+    workflow_id: str
+    kind: str
+    uid: str
+    view: RunView
+    updated_at: datetime | None
+    stamp: datetime | None
+    """The later of its last update and its close: what the feed's mark is made of."""
+
+
+async def rows(temporal: Temporal, place: Place, query: str) -> AsyncIterator[Row]:
+    """Runs that match a visibility query.
+
+    Raw on purpose: one run that somebody paused in Temporal has a status that the SDK's iterator does not know, and
+    would end it for the whole namespace.
+    """
+    client = await temporal.client(place)
+    token = b""
+    while True:
+        request = ListWorkflowExecutionsRequest(
+            namespace=place.namespace, page_size=PAGE, next_page_token=token, query=query
+        )
+        async with temporal.call("list"):
+            page = await client.workflow_service.list_workflow_executions(request, timeout=CALL_TIMEOUT)
+        for info in page.executions:
+            yield await _row(info, client.data_converter)
+        token = page.next_page_token
+        if not token:
+            return
+
+
+async def _row(info: WorkflowExecutionInfo, converter: DataConverter) -> Row:
+    attributes = info.search_attributes.indexed_fields
+    updated = _searched(attributes, names.SEARCH_UPDATED_AT)
+    updated_at = datetime.fromisoformat(updated.replace("Z", "+00:00")) if updated else None
+    closed_at = _when(info.close_time)
+    return Row(
+        workflow_id=info.execution.workflow_id,
+        kind=_searched(attributes, names.SEARCH_KIND),
+        uid=_searched(attributes, names.SEARCH_UID),
+        view=await _view(info, converter),
+        updated_at=updated_at,
+        stamp=max((at for at in (updated_at, closed_at) if at), default=None),
+    )
+
+
+def _searched(attributes: Any, name: str) -> str:
+    """A search attribute's text; search attributes are JSON and never encrypted."""
+    found: Payload | None = attributes[name] if name in attributes else None  # noqa: SIM401 - a protobuf map
+    return found.data.decode().strip('"') if found is not None else ""
+
+
+_OPEN = (WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING, 8)
+"""8: paused by Temporal's own pause, which this version of the API has no name for."""
+
+_CLOSED = {
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: Closed.COMPLETED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: Closed.FAILED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED: Closed.CANCELED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED: Closed.TERMINATED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: Closed.TIMED_OUT,
+}
+
+
+async def _view(
+    info: WorkflowExecutionInfo, converter: DataConverter, result: type[RunResult] | None = None
+) -> RunView:
+    fields = info.memo.fields
+    reader = _Reader(converter)
+    is_open = info.status in _OPEN
+    return RunView(
+        state=RunState.OPEN if is_open else RunState.CLOSED,
+        run_id=info.execution.run_id,
+        closed=None if is_open else _CLOSED.get(info.status, Closed.OTHER),
+        started_at=_when(info.start_time),
+        closed_at=_when(info.close_time),
+        identity=await reader.read(fields, names.MEMO_RUN, RunIdentity),
+        progress=await reader.read(fields, names.MEMO_PROGRESS, Progress),
+        result=await reader.read(fields, names.MEMO_RESULT, result) if result else None,
+        unreadable="; ".join(reader.problems),
+    )
+
+
+@dataclass
+class _Reader:
+    converter: DataConverter
+    problems: list[str] = field(default_factory=list)
+
+    async def read(self, fields: Any, name: str, model: type[M]) -> M | None:
+        """One memo field; None when it is absent or cannot be read, which `problems` then tells."""
+        try:
+            value = await decoded(self.converter, fields, name)
+            return None if value is None else model.model_validate(value)
+        except ValidationError as error:
+            self.problems.append(f"the run's {name} does not have the expected form ({error.error_count()} errors)")
+        except (ValueError, RuntimeError) as error:
+            self.problems.append(f"the run's {name} cannot be read: {error}")
+        return None
+
+
+def _when(stamp: Timestamp) -> datetime | None:
+    return stamp.ToDatetime(UTC).replace(microsecond=0) if stamp.seconds else None
+
+
+async def describe(temporal: Temporal, place: Place, workflow_id: str, result: type[RunResult]) -> RunView:
+    """The run as Temporal has it now, strongly consistent. Absent when Temporal does not know it.
+
+    Raises NamespaceMissingError when it does not even know the namespace, TemporalUnavailableError.
+    """
+    client = await temporal.client(place)
+    request = DescribeWorkflowExecutionRequest(
+        namespace=place.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
+    )
+    try:
+        async with temporal.call("describe"):
+            found = await client.workflow_service.describe_workflow_execution(request, timeout=CALL_TIMEOUT)
+    except RunMissingError:
+        return RunView(state=RunState.ABSENT, described=True)
+    view = await _view(found.workflow_execution_info, client.data_converter, result)
+    return replace(
+        view,
+        described=True,
+        cancel_requested=found.workflow_extended_info.cancel_requested,
+        task_attempt=found.pending_workflow_task.attempt,
+    )
+
+
+@dataclass(frozen=True)
+class NamespaceFacts:
+    """A Temporal namespace as it is."""
+
+    owner: str
+    """The Tenant that its `data` names; empty: none."""
+    retention_seconds: int
+    attributes: frozenset[str]
+
+
+OWNER = "bascule-tenant"
+
+
+async def temporal_namespace(temporal: Temporal, place: Place) -> NamespaceFacts:
+    """Raises NamespaceMissingError, TemporalUnavailableError."""
+    client = await temporal.client(place)
+    async with temporal.call("describe_namespace"):
+        found: DescribeNamespaceResponse = await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=place.namespace), timeout=CALL_TIMEOUT
+        )
+    async with temporal.call("list_search_attributes"):
+        attributes = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=place.namespace), timeout=CALL_TIMEOUT
+        )
+    return NamespaceFacts(
+        owner=found.namespace_info.data.get(OWNER, ""),
+        retention_seconds=found.config.workflow_execution_retention_ttl.seconds,
+        attributes=frozenset(attributes.custom_attributes),
+    )

@@ -1,0 +1,164 @@
+"""What was last seen of the resources: the informer's cache. Decisions that cannot be taken back never rest on it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from bascule_api.procedures import Procedure
+from bascule_api.tenants import Tenant
+
+Json = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """One object: its kind, namespace (empty for cluster-scoped ones) and name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+
+
+def key_of(kind: str, body: Json) -> Key:
+    return Key(kind, body["metadata"].get("namespace", ""), body["metadata"]["name"])
+
+
+def slim(body: Json) -> Json:
+    """The object without what only the API server needs; managed fields are half of it."""
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    return {**body, "metadata": metadata}
+
+
+class LiveRun(NamedTuple):
+    """An unfinished run, as the feed needs to know it."""
+
+    key: Key
+    uid: str
+    number: int
+    tenant: str
+    temporal_namespace: str
+    workflow_id: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A resource as last seen, with what is asked of it often."""
+
+    body: Json = field(repr=False)
+    version: int
+    uid: str
+    live: LiveRun | None = None
+    blocked: bool = False
+    deleting: bool = False
+    tenant: str = ""
+    tags: frozenset[tuple[str, str]] = frozenset()
+    """Repository and name of each tag that it published."""
+
+    @classmethod
+    def of(cls, key: Key, body: Json) -> Entry:
+        body = slim(body)
+        metadata, status = body["metadata"], body.get("status") or {}
+        run, published = status.get("run") or {}, status.get("published") or {}
+        unfinished = bool(run) and not run.get("outcome")
+        return cls(
+            body=body,
+            version=int(metadata.get("resourceVersion") or 0),
+            uid=str(metadata.get("uid", "")),
+            live=LiveRun(
+                key, str(metadata.get("uid", "")), int(run.get("number", 0)), str(run.get("tenant", "")),
+                str(run.get("temporalNamespace", "")), str(run.get("workflowId", "")),
+            ) if unfinished else None,
+            blocked=bool(status.get("blocked")),
+            deleting="deletionTimestamp" in metadata,
+            tenant=str(run.get("tenant", "")),
+            tags=frozenset((published.get("repository", ""), tag["name"]) for tag in published.get("tags", [])),
+        )  # fmt: skip
+
+
+class Store:
+    """Resources, Tenants and Procedures as last seen."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._tenants: dict[str, Tenant] = {}
+        self._procedures: dict[str, Procedure] = {}
+        self._by_tag: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._live: defaultdict[str, dict[str, LiveRun]] = defaultdict(dict)
+
+    def put(self, key: Key, body: Json) -> bool:
+        """Remember the object unless a newer one is known. Whether it is news."""
+        known = self._entries.get(key)
+        entry = Entry.of(key, body)
+        if known and known.uid == entry.uid and known.version >= entry.version:
+            return False
+        self.remove(key)
+        self._entries[key] = entry
+        for tag in entry.tags:
+            self._by_tag[tag].add(key)
+        if entry.live:
+            self._live[entry.live.temporal_namespace][entry.live.workflow_id] = entry.live
+        self._parse(key, entry.body)
+        return True
+
+    def _parse(self, key: Key, body: Json) -> None:
+        try:
+            if key.kind == "Tenant":
+                self._tenants[key.name] = Tenant.parse(body)
+            elif key.kind == "Procedure":
+                self._procedures[key.name] = Procedure.parse(body)
+        except ValidationError:
+            # Written past an older schema; it counts as not there, which is what its users are told.
+            self._tenants.pop(key.name, None) if key.kind == "Tenant" else self._procedures.pop(key.name, None)
+
+    def remove(self, key: Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        for tag in entry.tags:
+            self._by_tag[tag].discard(key)
+            if not self._by_tag[tag]:
+                del self._by_tag[tag]
+        if entry.live:
+            runs = self._live[entry.live.temporal_namespace]
+            runs.pop(entry.live.workflow_id, None)
+            if not runs:
+                del self._live[entry.live.temporal_namespace]
+        if key.kind == "Tenant":
+            self._tenants.pop(key.name, None)
+        elif key.kind == "Procedure":
+            self._procedures.pop(key.name, None)
+
+    def get(self, key: Key) -> Entry | None:
+        return self._entries.get(key)
+
+    def keys(self, kind: str) -> list[Key]:
+        return [key for key in self._entries if key.kind == kind]
+
+    def entries(self) -> Iterator[tuple[Key, Entry]]:
+        return iter(list(self._entries.items()))
+
+    @property
+    def tenants(self) -> dict[str, Tenant]:
+        return self._tenants
+
+    @property
+    def procedures(self) -> dict[str, Procedure]:
+        return self._procedures
+
+    def live_runs(self) -> dict[str, dict[str, LiveRun]]:
+        """Unfinished runs: Temporal namespace to workflow id to run."""
+        return {namespace: dict(runs) for namespace, runs in self._live.items()}
+
+    def sharing_tags(self, tags: Iterable[tuple[str, str]], but: Key) -> set[Key]:
+        """Resources that published one of these tags, too."""
+        found: set[Key] = set()
+        for tag in tags:
+            found |= self._by_tag.get(tag, set())
+        return found - {but}
