@@ -1,0 +1,101 @@
+"""What activities of every kind share: carrying out a Job step, reading a run's own credentials."""
+
+from __future__ import annotations
+
+from bascule_api.progress import RunIdentity
+from bascule_api.runs import FailureType
+from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError, StepTimedOutError
+from bascule_workers.messages import JobRequest, StepRequest
+from bascule_workers.plans import credentials, failures
+from bascule_workers.plans.credentials import RunCredentials
+from bascule_workers.plans.jobs import PREPARE, JobSettings, render_job
+from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded, TimedOut
+from bascule_workers.ports.secrets import Objects
+from bascule_workers.ports.steps import Steps
+
+WAIT_SECONDS = 240.0
+"""How long one activity waits for a Job before it says NotYet."""
+
+
+async def run_credentials(objects: Objects, request: StepRequest, *, wanted: bool) -> RunCredentials:
+    """The content of the run's own Secret; nothing where none is wanted."""
+    if not wanted:
+        return RunCredentials()
+    return await _own_secret(objects, request, credentials.credentials_name(request.run), request.run)
+
+
+async def registry_credentials(objects: Objects, request: StepRequest, *, wanted: bool) -> RunCredentials:
+    """The registry's login alone: for steps that must not see the signing key."""
+    if not wanted:
+        return RunCredentials()
+    pull = await _own_secret(objects, request, credentials.pull_secret_name(request.run), request.run)
+    return RunCredentials({credentials.REGISTRY_KEY: pull.values[credentials.DOCKER_CONFIG]})
+
+
+async def _own_secret(objects: Objects, request: StepRequest, name: str, run: RunIdentity) -> RunCredentials:
+    secret = await objects.secret(request.tenant.steps_namespace, name)
+    if secret is None:
+        raise SecretMissingError(f"the copy of the run's Secrets, {request.tenant.steps_namespace}/{name}, is gone")
+    return credentials.decoded_secret(secret)
+
+
+class JobRunner:
+    """Carries out steps as Jobs and turns what comes back into an answer or an error for people."""
+
+    def __init__(self, steps: Steps, objects: Objects, settings: JobSettings) -> None:
+        self._steps = steps
+        self._objects = objects
+        self._settings = settings
+
+    async def run(self, request: JobRequest, failure: FailureType) -> Running | Succeeded:
+        """Carry out the step. Raises StepFailedError of the type `failure`, StepTimedOutError, JobLostError."""
+        job = render_job(request, self._settings)
+        outcome = await self._steps.run(job, known_note=request.note, limit_seconds=WAIT_SECONDS)
+        match outcome:
+            case Running() | Succeeded():
+                return outcome
+            case TimedOut():
+                lines = await self._last_lines(request, outcome.pod, outcome.container)
+                raise StepTimedOutError(_joined(f"took longer than {request.timeout_seconds} s", lines))
+            case Lost():
+                raise _lost(request, outcome)
+            case Failed():
+                raise await self._failed(request, outcome, failure)
+
+    async def _failed(self, request: JobRequest, failed: Failed, failure: FailureType) -> StepFailedError:
+        retry = request.procedure.spec.retry
+        codes = retry.non_retryable_exit_codes
+        prepared = failed.container == PREPARE
+        repeatable = failed.retryable or (not prepared and bool(codes) and failed.exit_code not in codes)
+        # What cannot even start is the platform's failure, not the build's or the test's.
+        kind = failed.kind or (failure if failed.exit_code is not None and not prepared else FailureType.STEP_FAILED)
+        secrets = await self._secrets(request)
+        lines = "" if prepared else await self._last_lines(request, failed.pod, failed.container)
+        message = _joined(failures.redacted(failed.message, secrets), lines)
+        return StepFailedError(message, kind, retryable=repeatable and request.job_attempt < retry.attempts)
+
+    async def _last_lines(self, request: JobRequest, pod: str, container: str) -> str:
+        if not (pod and container):
+            return ""
+        log = await self._steps.log_tail(request.tenant.steps_namespace, pod, container)
+        return failures.excerpt(failures.redacted(log, await self._secrets(request)))
+
+    async def _secrets(self, request: JobRequest) -> list[str]:
+        name = credentials.credentials_name(request.run)
+        secret = await self._objects.secret(request.tenant.steps_namespace, name)
+        return credentials.decoded_secret(secret).secrets() if secret else []
+
+
+def _lost(request: JobRequest, lost: Lost) -> JobLostError | StepFailedError:
+    if request.job_attempt < request.procedure.spec.retry.attempts:
+        return JobLostError(lost.reason)
+    return StepFailedError(f"lost its pod {request.job_attempt} times, the last time since {lost.reason}")
+
+
+def _joined(message: str, lines: str) -> str:
+    """Both within the limit; the message first."""
+    text = f"{message}\n{lines}" if lines and lines not in message else message
+    if len(text) <= failures.EXCERPT_LIMIT:
+        return text
+    kept = max(0, failures.EXCERPT_LIMIT - len(message) - 2)
+    return f"{message}\n…{lines[-kept:]}" if kept else message[: failures.EXCERPT_LIMIT]

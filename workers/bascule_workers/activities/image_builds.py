@@ -1,0 +1,265 @@
+"""The steps of an ImageBuild."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from temporalio import activity
+
+from bascule_api import names
+from bascule_api.conditions import WaitKind
+from bascule_api.runs import FailureType
+from bascule_workers.activities.common import JobRunner, registry_credentials, run_credentials
+from bascule_workers.errors import (
+    LeaseTakenError,
+    SourceNotFoundError,
+    StepFailedError,
+    VerificationFailedError,
+)
+from bascule_workers.messages import (
+    BuildRequest,
+    Candidate,
+    Done,
+    GitPin,
+    ImageRequest,
+    JobRequest,
+    Left,
+    NotYet,
+    Published,
+    PublishRequest,
+    RemoveCandidateRequest,
+    ResolveRequest,
+    RestoreTagsRequest,
+    SourcePin,
+    StepRequest,
+    TestReport,
+    Verified,
+)
+from bascule_workers.plans import credentials
+from bascule_workers.plans import image_builds as plans
+from bascule_workers.plans.jobs import JobSettings
+from bascule_workers.plans.outcomes import Running
+from bascule_workers.ports.git import Git
+from bascule_workers.ports.leases import Held, Leases
+from bascule_workers.ports.registry import Manifest, Registry, Repository
+from bascule_workers.ports.secrets import Objects
+from bascule_workers.ports.signer import Signer, SigningKey, Verifier
+from bascule_workers.ports.steps import Steps
+from bascule_workers.ports.tenants import Tenants
+
+
+@dataclass(frozen=True)
+class ImageBuildPorts:
+    """What the steps of an ImageBuild need of the world."""
+
+    objects: Objects
+    steps: Steps
+    git: Git
+    registry: Registry
+    signer: Signer
+    verifier: Verifier
+    tenants: Tenants
+    leases: Leases
+    job_settings: JobSettings
+
+
+class ImageBuildActivities:
+    """One method per step and counterweight; each may die before or after its effect and be repeated."""
+
+    def __init__(self, ports: ImageBuildPorts) -> None:
+        self._ports = ports
+        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings)
+
+    @activity.defn(name="image_build.resolve")
+    async def resolve(self, request: ResolveRequest) -> Done[SourcePin] | NotYet:
+        """Pin the source: the commit, or a copy of the ConfigMap."""
+        if request.git is None:
+            return Done(value=await self._copied_config_map(request))
+        wanted = request.git.secret_ref is not None
+        own = await run_credentials(self._ports.objects, request, wanted=wanted)
+        commit = await self._ports.git.resolve(request.git.url, request.git.revision, own.git())
+        pin = GitPin(url=request.git.url, commit=commit, path=request.git.path, login=wanted)
+        return Done(value=SourcePin(revision=commit, git=pin))
+
+    async def _copied_config_map(self, request: ResolveRequest) -> SourcePin:
+        objects, steps_namespace = self._ports.objects, request.tenant.steps_namespace
+        copy = await objects.config_map(steps_namespace, credentials.source_name(request.run))
+        if copy is None:
+            original = await objects.config_map(request.run.namespace, request.config_map or "")
+            if original is None:
+                raise SourceNotFoundError(
+                    f"spec.source.configMap names the ConfigMap {request.run.namespace}/{request.config_map}, "
+                    "which does not exist"
+                )
+            copy = credentials.run_config_map(request.run, request.tenant, original)
+            await objects.create([copy])
+        return SourcePin(revision=credentials.config_map_digest(copy))
+
+    @activity.defn(name="image_build.build")
+    async def build(self, request: BuildRequest) -> Done[Candidate] | NotYet:
+        """Build and push the candidate, and read from the registry what it is."""
+        candidates = await self._repository(request, request.candidates, login=request.registry_login)
+        if not request.note:
+            await self._ports.registry.check_push(candidates)
+            await self._ports.registry.check_push(Repository(request.repository, candidates.login))
+        # The attempt before was lost, and may have pushed first: then this is the candidate.
+        found = await self._pushed(request, candidates) if request.job_attempt > 1 else None
+        if found is not None:
+            return Done(value=_candidate(candidates, found))
+        outcome = await self._jobs.run(request, FailureType.BUILD_FAILED)
+        if isinstance(outcome, Running):
+            return NotYet(reason=outcome.note)
+        manifest = await self._pushed(request, candidates)
+        if manifest is None:
+            raise StepFailedError(f"the build ended, but {request.candidate} is not there", FailureType.BUILD_FAILED)
+        if (reported := outcome.results.get("digest")) and reported != manifest.digest:
+            message = f"the build reported {reported}, but {request.candidate} is {manifest.digest}"
+            raise StepFailedError(message, FailureType.BUILD_FAILED)
+        return Done(value=_candidate(candidates, manifest))
+
+    async def _pushed(self, request: BuildRequest, candidates: Repository) -> Manifest | None:
+        manifest = await self._ports.registry.manifest(candidates, request.tag)
+        if manifest and (wrong := plans.not_ours(manifest.annotations, request.run, request.candidate)):
+            raise StepFailedError(wrong, FailureType.BUILD_FAILED)
+        return manifest
+
+    @activity.defn(name="image_build.test")
+    async def test(self, request: JobRequest) -> Done[TestReport] | NotYet:
+        """Run one test of the candidate."""
+        outcome = await self._jobs.run(request, FailureType.TEST_FAILED)
+        if isinstance(outcome, Running):
+            return NotYet(reason=outcome.note)
+        return Done(value=TestReport(message=outcome.message))
+
+    @activity.defn(name="image_build.sign")
+    async def sign(self, request: ImageRequest) -> Done[Left] | NotYet:
+        """Sign the candidate by digest, once."""
+        own = await run_credentials(self._ports.objects, request, wanted=True)
+        key = SigningKey(own.values["cosign.key"], own.values["cosign.password"])
+        host = request.image.repository.partition("/")[0]
+        repository = Repository(request.image.repository, own.login(host) if request.registry_login else None)
+        await self._ports.signer.sign(repository, request.image.digest, key, _claims(request))
+        return Done(value=Left())
+
+    @activity.defn(name="image_build.verify")
+    async def verify(self, request: ImageRequest) -> Done[Verified] | NotYet:
+        """Check what was signed: with the Tenant's public key and no private one, everything fetched anew."""
+        public_key = await self._ports.tenants.public_key(request.tenant.name)
+        if not public_key:
+            raise VerificationFailedError(f"the Tenant {request.tenant.name} has no spec.signing.publicKey")
+        repository = await self._repository(request, request.image.repository, login=request.registry_login)
+        manifest = await self._ports.registry.manifest(repository, request.image.digest)
+        if manifest is None:
+            raise VerificationFailedError(f"{request.image.reference} is not in the registry")
+        if wrong := plans.not_ours(manifest.annotations, request.run, request.image.reference):
+            raise VerificationFailedError(wrong)
+        signature = await self._ports.verifier.verify(repository, request.image.digest, public_key, _claims(request))
+        return Done(value=Verified(signature=signature))
+
+    @activity.defn(name="image_build.publish")
+    async def publish(self, request: PublishRequest) -> Done[Published] | NotYet:
+        """Copy image and signature by digest, then move the tags, one publisher of a repository at a time."""
+        registry, digest = self._ports.registry, request.image.digest
+        source = await self._repository(request, request.image.repository, login=request.registry_login)
+        target = await self._repository(request, request.repository, login=request.registry_login)
+        await registry.copy(source, target, digest)
+        try:
+            async with self._ports.leases.hold(names.lease_name(request.repository)) as lease:
+                run = plans.run_of(request.run)
+                current = await self._digests(target, request.tags)
+                previous = plans.previous_digests(current, lease.record(run), digest)
+                await lease.keep(run, previous)
+                for tag in request.tags:
+                    if current[tag] != digest:
+                        lease.check()
+                        await registry.tag(target, digest, tag)
+        except LeaseTakenError as taken:
+            return _waits_for(taken, request.repository)
+        return Done(value=Published(tags=plans.published_tags(request.tags, digest, previous)))
+
+    @activity.defn(name="image_build.restore_tags")
+    async def restore_tags(self, request: RestoreTagsRequest) -> Done[Left] | NotYet:
+        """Take a publication back: tags that still point at this run's digest go where they were before."""
+        target = await self._repository(request, request.repository, login=request.registry_login)
+        if await self._ports.registry.manifest(target, request.image.digest) is None:
+            return Done(value=Left())
+        try:
+            async with self._ports.leases.hold(names.lease_name(request.repository)) as lease:
+                stuck = await self._restored(request, target, lease)
+                if await self._deleted_if_alone(target, request.image.digest, stuck):
+                    stuck = []
+                if not stuck:
+                    await lease.keep(plans.run_of(request.run), {})
+        except LeaseTakenError as taken:
+            return _waits_for(taken, request.repository)
+        return Done(value=Left(items=[f"{request.repository}:{tag}" for tag in stuck]))
+
+    async def _restored(self, request: RestoreTagsRequest, target: Repository, lease: Held) -> list[str]:
+        """Move tags back. Returns those that cannot be, because nothing was there before."""
+        registry, recorded = self._ports.registry, lease.record(plans.run_of(request.run))
+        stuck = []
+        for tag, current in (await self._digests(target, request.tags)).items():
+            if current != request.image.digest:
+                continue
+            lease.check()
+            previous = recorded.get(tag)
+            if previous and await registry.manifest(target, previous) is not None:
+                await registry.tag(target, previous, tag)
+            elif previous is None or not await registry.delete_tag(target, tag):
+                stuck.append(tag)
+        return stuck
+
+    async def _deleted_if_alone(self, target: Repository, digest: str, tags: Sequence[str]) -> bool:
+        """Delete the digest unless a tag other than these points at it."""
+        registry = self._ports.registry
+        others = [tag for tag in await registry.tags(target) if tag not in tags]
+        if digest in (await self._digests(target, others)).values():
+            return False
+        return await registry.delete(target, digest)
+
+    @activity.defn(name="image_build.remove_candidate")
+    async def remove_candidate(self, request: RemoveCandidateRequest) -> Done[Left] | NotYet:
+        """Delete the run's candidate and its signature, also where only the run's tag is known."""
+        registry = self._ports.registry
+        candidates = await self._repository(request, request.candidates, login=request.registry_login)
+        left = []
+        for reference in filter(None, (request.digest, request.tag)):
+            manifest = await registry.manifest(candidates, reference)
+            if manifest is None:
+                continue
+            name = f"{candidates.name}@{manifest.digest}"
+            if plans.not_ours(manifest.annotations, request.run, name) or not await registry.delete(
+                candidates, manifest.digest
+            ):
+                left.append(name)
+        return Done(value=Left(items=sorted(set(left))))
+
+    async def _repository(self, request: StepRequest, name: str, *, login: bool) -> Repository:
+        own = await registry_credentials(self._ports.objects, request, wanted=login)
+        return Repository(name, own.login(name.partition("/")[0]))
+
+    async def _digests(self, repository: Repository, tags: Sequence[str]) -> dict[str, str]:
+        """Where each tag points; empty where there is none."""
+        found = {tag: await self._ports.registry.manifest(repository, tag) for tag in tags}
+        return {tag: manifest.digest if manifest else "" for tag, manifest in found.items()}
+
+
+def _candidate(repository: Repository, manifest: Manifest) -> Candidate:
+    return Candidate(
+        repository=repository.name, digest=manifest.digest, media_type=manifest.media_type, size=manifest.size
+    )
+
+
+def _claims(request: ImageRequest) -> dict[str, str]:
+    """What the signature says besides the digest."""
+    return {names.IMAGE_RUN_ANNOTATION: plans.run_of(request.run)}
+
+
+def _waits_for(taken: LeaseTakenError, repository: str) -> NotYet:
+    return NotYet(
+        reason=f"another build publishes to {repository}",
+        waits_for=WaitKind.LEASE,
+        subject=taken.holder,
+        again_after=2,
+    )

@@ -1,0 +1,172 @@
+"""Messages between workflows and activities. No secret value is ever in one."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeVar
+
+from bascule_api.base import ApiModel, ParameterValue
+from bascule_api.conditions import WaitKind
+from bascule_api.image_builds import GitSource, PublishedTag
+from bascule_api.procedures import PinnedProcedure
+from bascule_api.progress import RunIdentity, TenantFacts
+
+T = TypeVar("T")
+
+
+class Done(ApiModel, Generic[T]):
+    """An activity's answer: the step is carried out."""
+
+    kind: Literal["Done"] = "Done"
+    value: T
+
+
+class NotYet(ApiModel):
+    """An activity's answer: nothing is wrong, ask again."""
+
+    kind: Literal["NotYet"] = "NotYet"
+    reason: str
+    """What goes on, for people; handed back with the next call."""
+    waits_for: WaitKind | None = None
+    subject: str = ""
+    again_after: int = 0
+    """Seconds."""
+
+
+class ErrorDetails(ApiModel):
+    """What a failed activity says besides type and message."""
+
+    new_job: bool = False
+
+
+class StepRequest(ApiModel):
+    """What every activity's input begins with: policy and audit read it."""
+
+    run: RunIdentity
+    tenant: TenantFacts
+    step: str
+    compensating: bool = False
+    note: str = ""
+    """The reason of the last NotYet."""
+    job_attempt: int = 1
+    """Rises when a Job was lost or failed in a way that may be repeated."""
+
+
+class SecretUse(ApiModel):
+    """A Secret of the resource's namespace that the run wants to use."""
+
+    field: str
+    """Where the spec names it."""
+    name: str
+    use: Literal["git", "signing", "registry"]
+    hosts: list[str] = []
+    """Where its content would be sent."""
+
+
+class PrepareRequest(StepRequest):
+    secrets: list[SecretUse]
+
+
+class StopJobsRequest(StepRequest):
+    finished_too: bool = False
+
+
+class Left(ApiModel):
+    """What a counterweight could not take back, each as a reference that a person can look up."""
+
+    items: list[str] = []
+
+
+class GitPin(ApiModel):
+    url: str
+    commit: str
+    path: str = ""
+    login: bool = False
+    """Whether the run's Secret holds credentials for it."""
+
+
+class SourcePin(ApiModel):
+    """What a run builds from, until its end."""
+
+    revision: str
+    git: GitPin | None = None
+
+
+class ResolveRequest(StepRequest):
+    git: GitSource | None = None
+    config_map: str | None = None
+
+
+class JobRequest(StepRequest):
+    """A step that a Job carries out."""
+
+    procedure: PinnedProcedure
+    parameters: dict[str, ParameterValue]
+    source: SourcePin | None = None
+    candidate: str
+    """`repository:tag` of the candidate."""
+    image: str = ""
+    """`repository@digest` of the candidate, once there is one."""
+    timeout_seconds: int
+    keep_seconds: int
+    """How long the finished Job and its log stay."""
+    registry_login: bool = False
+
+
+class Candidate(ApiModel):
+    """An image that the run built."""
+
+    repository: str
+    digest: str
+    media_type: str
+    size: int
+    """Bytes of manifest, configuration and layers."""
+
+    @property
+    def reference(self) -> str:
+        return f"{self.repository}@{self.digest}"
+
+
+class BuildRequest(JobRequest):
+    repository: str
+    """Where it will be published; asked first, so that a registry that refuses ends the run before the build."""
+    candidates: str
+    tag: str
+
+
+class TestReport(ApiModel):
+    __test__ = False  # a message, not a test case of pytest's
+
+    message: str = ""
+
+
+class ImageRequest(StepRequest):
+    """A step on the candidate."""
+
+    image: Candidate
+    registry_login: bool = False
+
+
+class Verified(ApiModel):
+    signature: str
+    """Digest of the signature's manifest."""
+
+
+class PublishRequest(ImageRequest):
+    repository: str
+    tags: list[str]
+
+
+class Published(ApiModel):
+    tags: list[PublishedTag]
+
+
+class RestoreTagsRequest(PublishRequest):
+    pass
+
+
+class RemoveCandidateRequest(StepRequest):
+    candidates: str
+    tag: str
+    digest: str | None = None
+    """Absent: found by the tag."""
+    registry_login: bool = False

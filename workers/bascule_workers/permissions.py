@@ -1,0 +1,58 @@
+"""What the workers' calls need of the API server, exactly. The chart and the command line render Roles from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bascule_api import names
+
+
+class Scope(StrEnum):
+    """Where a rule holds."""
+
+    CLUSTER = "Cluster"
+    OWN_NAMESPACE = "OwnNamespace"
+    """The namespace that operator and workers run in."""
+    STEPS_NAMESPACE = "StepsNamespace"
+    """The steps namespace of each tenant."""
+    TENANT_NAMESPACE = "TenantNamespace"
+    """Each namespace that a tenant owns."""
+
+
+@dataclass(frozen=True)
+class PolicyRule:
+    scope: Scope
+    api_group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+
+
+RULES = (
+    PolicyRule(
+        Scope.CLUSTER, names.GROUP, ("tenants",), ("get", "list", "watch"), "whom to serve, and tenants' public keys"
+    ),
+    PolicyRule(
+        Scope.OWN_NAMESPACE, "coordination.k8s.io", ("leases",), ("get", "create", "update"), "one publisher at a time"
+    ),
+    PolicyRule(
+        Scope.STEPS_NAMESPACE, "batch", ("jobs",), ("get", "list", "watch", "create", "delete"), "steps run as Jobs"
+    ),
+    PolicyRule(Scope.STEPS_NAMESPACE, "", ("pods",), ("list", "watch"), "how a step's pod fares"),
+    PolicyRule(Scope.STEPS_NAMESPACE, "", ("pods/log",), ("get",), "the last lines of a failed step"),
+    PolicyRule(
+        Scope.STEPS_NAMESPACE,
+        "",
+        ("secrets", "configmaps"),
+        ("get", "create", "delete"),
+        "what a run pinned",
+    ),
+    PolicyRule(
+        Scope.TENANT_NAMESPACE,
+        "",
+        ("secrets", "configmaps"),
+        ("get",),
+        "what a resource names",
+    ),
+)

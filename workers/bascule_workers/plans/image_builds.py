@@ -1,0 +1,115 @@
+"""Pure planning of an ImageBuild: its steps, names and requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bascule_api import names
+from bascule_api.image_builds import ImageBuildInput, PublishedTag, Test
+from bascule_api.progress import RunIdentity
+from bascule_workers.messages import (
+    BuildRequest,
+    Candidate,
+    JobRequest,
+    SecretUse,
+    SourcePin,
+)
+
+RESOLVE, BUILD, SIGN, VERIFY, PUBLISH = "resolve", "build", "sign", "verify", "publish"
+KEEP_SECONDS = 3600
+"""How long a finished Job stays after the run may have ended."""
+
+
+def test_step(test: Test) -> str:
+    return f"test-{test.name}"
+
+
+def steps(build: ImageBuildInput) -> list[str]:
+    """The names of the run's steps, in the order in which they begin."""
+    return [RESOLVE, BUILD, *(test_step(test) for test in build.spec.tests), SIGN, VERIFY, PUBLISH]
+
+
+def run_tag(run: RunIdentity) -> str:
+    """The tag under which the run's candidate is pushed: found again although its build was lost."""
+    return f"r-{run.uid}-{run.number}"
+
+
+def run_of(run: RunIdentity) -> str:
+    return names.run_of(run.uid, run.number)
+
+
+def secret_uses(build: ImageBuildInput) -> list[SecretUse]:
+    """The Secrets that the spec names, and where their content would be sent."""
+    git, publish = build.spec.source.git, build.spec.publish
+    uses = [SecretUse(field="spec.sign.keySecretRef", name=build.spec.sign.key_secret_ref.name, use="signing")]
+    if git and git.secret_ref:
+        uses.append(SecretUse(field="spec.source.git.secretRef", name=git.secret_ref.name, use="git", hosts=[git.host]))
+    if publish.secret_ref:
+        hosts = sorted({publish.host, publish.candidates.partition("/")[0]})
+        uses.append(
+            SecretUse(field="spec.publish.secretRef", name=publish.secret_ref.name, use="registry", hosts=hosts)
+        )
+    return uses
+
+
+def build_request(build: ImageBuildInput, source: SourcePin) -> BuildRequest:
+    spec = build.spec.build
+    procedure = build.procedures[spec.procedure]
+    return BuildRequest(
+        **common(build, BUILD),
+        procedure=procedure,
+        parameters=spec.parameters,
+        source=source,
+        candidate=f"{build.spec.publish.candidates}:{run_tag(build.run)}",
+        timeout_seconds=(spec.timeout or procedure.spec.timeout).seconds,
+        keep_seconds=KEEP_SECONDS + build.timeout_seconds,
+        registry_login=build.spec.publish.secret_ref is not None,
+        repository=build.spec.publish.repository,
+        candidates=build.spec.publish.candidates,
+        tag=run_tag(build.run),
+    )
+
+
+def test_request(build: ImageBuildInput, test: Test, source: SourcePin, image: Candidate) -> JobRequest:
+    procedure = build.procedures[test.procedure]
+    return JobRequest(
+        **common(build, test_step(test)),
+        procedure=procedure,
+        parameters=test.parameters,
+        source=source,
+        candidate=f"{image.repository}:{run_tag(build.run)}",
+        image=image.reference,
+        timeout_seconds=(test.timeout or procedure.spec.timeout).seconds,
+        keep_seconds=KEEP_SECONDS + build.timeout_seconds,
+        registry_login=build.spec.publish.secret_ref is not None,
+    )
+
+
+def common(build: ImageBuildInput, step: str) -> dict[str, Any]:
+    """What every request of the run begins with."""
+    return {"run": build.run, "tenant": build.tenant, "step": step}
+
+
+def not_ours(annotations: Mapping[str, str], run: RunIdentity, reference: str) -> str:
+    """Why an image is not this run's own, or nothing: undo may delete only what is."""
+    found = annotations.get(names.IMAGE_RUN_ANNOTATION)
+    if found == run_of(run):
+        return ""
+    return (
+        f"{reference} carries the annotation {names.IMAGE_RUN_ANNOTATION}={found or ''}, not {run_of(run)}: "
+        "the build's Procedure must write $BASCULE_RUN there"
+    )
+
+
+def previous_digests(current: Mapping[str, str], recorded: Mapping[str, str], ours: str) -> dict[str, str]:
+    """What each tag pointed at before this run, by tag; empty for one that is new.
+
+    `current` is where the tags point now. Where one points at our digest already, an earlier attempt moved it, and
+    what it recorded before counts.
+    """
+    return {tag: recorded.get(tag, "") if digest == ours else digest for tag, digest in current.items()}
+
+
+def published_tags(tags: list[str], digest: str, previous: Mapping[str, str]) -> list[PublishedTag]:
+    return [PublishedTag(name=tag, digest=digest, previous_digest=previous.get(tag) or None) for tag in tags]

@@ -1,0 +1,1 @@
+"""What activities need of the world, as Protocols that promise repeatability."""

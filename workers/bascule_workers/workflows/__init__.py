@@ -1,0 +1,1 @@
+"""What runs do, one module per kind; deterministic."""

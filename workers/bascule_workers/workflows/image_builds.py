@@ -1,0 +1,167 @@
+"""The workflow ImageBuild: resolve, build, test, sign, verify, publish; and back again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from bascule_api.conditions import Phase
+    from bascule_api.image_builds import (
+        ImageBuildInput,
+        ImageBuildResult,
+        ImageStatus,
+        PublishedStatus,
+        SourceStatus,
+    )
+    from bascule_workers.activities.image_builds import ImageBuildActivities
+    from bascule_workers.activities.runs import RunActivities
+    from bascule_workers.messages import (
+        Candidate,
+        ImageRequest,
+        PrepareRequest,
+        PublishRequest,
+        RemoveCandidateRequest,
+        ResolveRequest,
+        RestoreTagsRequest,
+        SourcePin,
+        StepRequest,
+        StopJobsRequest,
+    )
+    from bascule_workers.plans import image_builds as plans
+    from bascule_workers.plans.image_builds import BUILD, PUBLISH, RESOLVE, SIGN, VERIFY
+    from bascule_workers.workflows.run import Run
+    from bascule_workers.workflows.trouble import Ended
+
+CREDENTIALS = "delete the run's credentials"
+CANDIDATE = "delete the candidate"
+JOBS = "stop the run's Jobs"
+TAGS = "restore the tags"
+
+
+@workflow.defn(name="ImageBuild")
+class ImageBuildWorkflow(Run):
+    """One run of an ImageBuild."""
+
+    kind = "ImageBuild"
+
+    @workflow.init
+    def __init__(self, build: ImageBuildInput) -> None:
+        super().__init__(build, plans.steps(build))
+        self.build = build
+        self.source: SourceStatus | None = None
+        self.image: ImageStatus | None = None
+        self.published: PublishedStatus | None = None
+
+    @workflow.run
+    async def run(self, build: ImageBuildInput) -> ImageBuildResult:
+        """Returns what was made. Fails with the type of the failure; ends cancelled when cancelled."""
+        return ImageBuildResult.model_validate(await self.live())
+
+    async def body(self) -> None:
+        source = await self._resolve()
+        image = await self._build(source)
+        await self._test(source, image)
+        await self._sign(image)
+        await self._publish(image)
+
+    async def _resolve(self) -> SourcePin:
+        spec = self.build.spec
+        self.saga.release(CREDENTIALS, RunActivities.release, StepRequest(**self._common(RESOLVE)))
+        pin_secrets = PrepareRequest(**self._common(RESOLVE), secrets=plans.secret_uses(self.build))
+        await self.step(RESOLVE, RunActivities.prepare, pin_secrets, ends=False)
+        config_map = spec.source.config_map.name if spec.source.config_map else None
+        request = ResolveRequest(**self._common(RESOLVE), git=spec.source.git, config_map=config_map)
+        source = await self.step(RESOLVE, ImageBuildActivities.resolve, request)
+        self.source = SourceStatus(revision=source.revision)
+        self._facts()
+        return source
+
+    async def _build(self, source: SourcePin) -> Candidate:
+        request = plans.build_request(self.build, source)
+        # Whatever comes, the candidate goes: after a success it lives on in the published repository.
+        self._register_candidate(None)
+        self.saga.undo(JOBS, RunActivities.stop_jobs, StopJobsRequest(**self._common(BUILD)))
+        image = await self.step(BUILD, ImageBuildActivities.build, request, limit=None)
+        self._register_candidate(image.digest)
+        self.image = ImageStatus(
+            digest=image.digest, media_type=image.media_type, size=image.size, candidate=image.reference
+        )
+        self._facts()
+        return image
+
+    def _register_candidate(self, digest: str | None) -> None:
+        publish = self.build.spec.publish
+        request = RemoveCandidateRequest(
+            **self._common(BUILD),
+            candidates=publish.candidates,
+            tag=plans.run_tag(self.build.run),
+            digest=digest,
+            registry_login=publish.secret_ref is not None,
+        )
+        self.saga.release(CANDIDATE, ImageBuildActivities.remove_candidate, request, step=BUILD)
+
+    async def _test(self, source: SourcePin, image: Candidate) -> None:
+        """All tests, each to its end, so that one run names all that fail."""
+        tests = [
+            self.step(
+                plans.test_step(test),
+                ImageBuildActivities.test,
+                plans.test_request(self.build, test, source, image),
+                limit=None,
+            )
+            for test in self.build.spec.tests
+        ]
+        outcomes = await asyncio.gather(*tests, return_exceptions=True)
+        troubles = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for trouble in sorted(troubles, key=lambda trouble: isinstance(trouble, Ended)):
+            raise trouble
+
+    async def _sign(self, image: Candidate) -> None:
+        await self.step(SIGN, ImageBuildActivities.sign, self._image_request(SIGN, image))
+        verified = await self.step(VERIFY, ImageBuildActivities.verify, self._image_request(VERIFY, image))
+        if self.image is not None:
+            self.image = self.image.model_copy(update={"signature": verified.signature})
+        self._facts()
+
+    async def _publish(self, image: Candidate) -> None:
+        spec = self.build.spec.publish
+        common = self._image_request(PUBLISH, image).model_dump()
+        restore = RestoreTagsRequest(**common, repository=spec.repository, tags=spec.tags)
+        self.saga.undo(TAGS, ImageBuildActivities.restore_tags, restore, step=PUBLISH)
+        request = PublishRequest(**common, repository=spec.repository, tags=spec.tags)
+        published = await self.step(PUBLISH, ImageBuildActivities.publish, request)
+        self.published = PublishedStatus(repository=spec.repository, tags=published.tags)
+        if self.image is not None:
+            reference = f"{spec.repository}@{image.digest}"
+            self.image = self.image.model_copy(update={"reference": reference})
+        self._facts()
+
+    def before_settling(self, outcome: Phase) -> None:
+        # Who cancels or deletes wants nothing to stay; a failure's Jobs stay readable for an hour.
+        self.saga.amend(JOBS, finished_too=outcome == Phase.CANCELLED)
+
+    def undone(self, name: str) -> None:
+        if name == CANDIDATE and self.image is not None:
+            self.image = self.image.model_copy(update={"candidate": ""})
+        if name == TAGS and self.image is not None:
+            self.published = None
+            self.image = self.image.model_copy(update={"reference": ""})
+        self._facts()
+
+    def result(self, common: dict[str, Any]) -> ImageBuildResult:
+        return ImageBuildResult(**common, source=self.source, image=self.image, published=self.published)
+
+    def _facts(self) -> None:
+        known = {"source": self.source, "image": self.image, "published": self.published}
+        self.facts = {name: value.to_wire() for name, value in known.items() if value is not None}
+        self.touch()
+
+    def _image_request(self, step: str, image: Candidate) -> ImageRequest:
+        login = self.build.spec.publish.secret_ref is not None
+        return ImageRequest(**self._common(step), image=image, registry_login=login)
+
+    def _common(self, step: str) -> dict[str, Any]:
+        return plans.common(self.build, step)

@@ -1,0 +1,54 @@
+"""What a failed activity means for its step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio import exceptions, workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from bascule_api.runs import Failure, FailureType
+    from bascule_workers.plans.progress import failure_type
+
+
+class Ended(Exception):  # noqa: N818 - not an error of the workflow's code: how a run's story ends
+    """The run fails."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why an activity failed, and whether trying again can help."""
+
+    type: FailureType
+    message: str
+    retryable: bool
+    new_job: bool = False
+
+    def next_attempt(self, job_attempt: int) -> dict[str, Any]:
+        """What changes in the request for another attempt."""
+        return {"note": "", "job_attempt": job_attempt + 1 if self.new_job else job_attempt}
+
+
+def trouble_of(error: ActivityError) -> Trouble:
+    """The trouble in an activity's error. A worker that died or shut down is the platform's trouble."""
+    cause = error.cause
+    match cause:
+        case ApplicationError():
+            details = cause.details[0] if cause.details and isinstance(cause.details[0], dict) else {}
+            return Trouble(
+                type=failure_type(cause.type or ""),
+                message=cause.message,
+                retryable=not cause.non_retryable,
+                new_job=bool(details.get("new_job") or details.get("newJob")),
+            )
+        case exceptions.TimeoutError():
+            return Trouble(FailureType.STEP_FAILED, "its worker went away or took too long", retryable=True)
+        case exceptions.CancelledError():
+            return Trouble(FailureType.STEP_FAILED, "its worker shut down", retryable=True)
+    return Trouble(FailureType.INTERNAL, str(cause or error), retryable=True)
