@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from bascule_api import approvals, image_builds, names, procedures, tenants
-from bascule_api.base import ApiModel, Column, Kind, Resource
 from pydantic import BaseModel
 
+from bascule_api import approvals, image_builds, names, procedures, tenants
+from bascule_api.base import ApiModel, Column, Kind, Resource
 from hack import generated
 from hack.structural_schema import NotStructuralError, Schema, structural
 

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import bascule_operator.permissions
 import bascule_workers.permissions
-
 from hack import generated
 
 CHART = generated.ROOT / "charts" / "bascule" / "templates"
@@ -56,7 +55,7 @@ def _of_scope(rules: Iterable[Rule], scope: str) -> list[Rule]:
 
 
 def _yaml_list(words: Iterable[str]) -> str:
-    return "[" + ", ".join(f'"{word}"' if not word else word for word in words) + "]"
+    return "[" + ", ".join(word or '""' for word in words) + "]"
 
 
 def _yaml_rules(rules: Iterable[Rule]) -> str:

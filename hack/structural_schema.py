@@ -87,6 +87,10 @@ class _Converter:
             result["properties"] = {
                 name: self.convert(schema, f"{path}.{name}") for name, schema in source["properties"].items()
             }
+            if bare := [name for name, child in result["properties"].items() if "description" not in child]:
+                raise NotStructuralError(
+                    f"{path}: no docstring at {', '.join(bare)}; people read it in kubectl explain"
+                )
             if source.get("required"):
                 result["required"] = sorted(source["required"])
         elif source.get("type") == "object":

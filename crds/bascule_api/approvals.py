@@ -11,32 +11,50 @@ from bascule_api.base import ATOMIC, ApiModel, Column, Kind, LongText, ObjectNam
 
 
 class Decision(StrEnum):
+    """What a person decided."""
+
     APPROVE = "Approve"
+    """The run goes on."""
     REJECT = "Reject"
+    """The run fails and takes back what it did."""
 
 
 class ApprovalState(StrEnum):
+    """What became of an Approval."""
+
     COUNTED = "Counted"
+    """It was what the run waited for; the run has it."""
     STALE = "Stale"
+    """It is for another run, gate or subject than what is waited for now."""
     REFUSED = "Refused"
+    """The policy does not let this approver decide."""
 
 
 class ApprovalSubject(ApiModel):
     """The resource whose run waits."""
 
     kind: Literal["ImageBuild", "PatchCampaign", "DRDrill"]
+    """Kind of the resource."""
     name: ObjectName
+    """Name of the resource, in the Approval's namespace."""
     uid: Uid
+    """Uid of the resource, so that a later one of the same name is not meant."""
 
 
 class ApprovalDecision(ApiModel):
+    """A decision, and what exactly it is about."""
+
     model_config = ApiModel.model_config | {
         "json_schema_extra": rules(
             ("self == oldSelf", "an Approval is immutable: delete it and create another"),
-            ("self.decision == 'Approve' || (has(self.reason) && size(self.reason) > 0)", "a rejection needs spec.reason"),
+            (
+                "self.decision == 'Approve' || (has(self.reason) && size(self.reason) > 0)",
+                "a rejection needs spec.reason",
+            ),
         )
     }
     for_: Annotated[ApprovalSubject, Field(alias="for")]
+    """The resource whose run waits."""
     run: Annotated[int, Field(ge=1)]
     """Number of the run."""
     gate: ShortText
@@ -44,16 +62,22 @@ class ApprovalDecision(ApiModel):
     subject: ShortText
     """`status.waitingFor.subject`: the digest of what is approved."""
     decision: Decision
+    """Whether the run may go on."""
     approver: ShortText
     """Must be the user who creates the Approval."""
     groups: Annotated[list[ShortText], Field(max_length=64, json_schema_extra=ATOMIC)] = []
     """Groups of the approver; a subset of those that the API server knows."""
     reason: LongText = ""
+    """Why; demanded when rejecting."""
 
 
 class ApprovalStatus(ApiModel):
+    """What became of the Approval."""
+
     state: ApprovalState | None = None
+    """Whether it counted."""
     reason: LongText = ""
+    """Why it did not count."""
 
 
 class Approval(Resource):

@@ -28,8 +28,11 @@ class Phase(StrEnum):
     COMPENSATING = "Compensating"
     """What the run did is being taken back."""
     SUCCEEDED = "Succeeded"
+    """The run did all it should."""
     FAILED = "Failed"
+    """A step failed for good; `status.failure` says which and why."""
     CANCELLED = "Cancelled"
+    """The run was cancelled: by annotation, by deletion, or since the spec changed."""
     REJECTED = "Rejected"
     """No run could start: the resource or what it refers to is wrong."""
 
@@ -43,12 +46,17 @@ class StepState(StrEnum):
     """State of one step of a run."""
 
     PENDING = "Pending"
+    """Not begun."""
     RUNNING = "Running"
+    """Being carried out."""
     SUCCEEDED = "Succeeded"
+    """Done."""
     FAILED = "Failed"
+    """Failed for good."""
     SKIPPED = "Skipped"
     """Never reached, because the run ended before."""
     CANCELLED = "Cancelled"
+    """Stopped, because the run was cancelled."""
     UNDONE = "Undone"
     """Succeeded first, then taken back by its counterweight."""
 
@@ -57,8 +65,11 @@ class CompensationState(StrEnum):
     """How the compensation of a run stands."""
 
     NOTHING_TO_DO = "NothingToDo"
+    """The run had no effect that had to be taken back."""
     RUNNING = "Running"
+    """Effects are being taken back."""
     SUCCEEDED = "Succeeded"
+    """All effects are taken back."""
     FAILED = "Failed"
     """The deadline passed; `left` lists what remains."""
     FORCED = "Forced"
@@ -73,14 +84,23 @@ class WaitKind(StrEnum):
     """What a run can wait for."""
 
     APPROVAL = "Approval"
+    """A person's decision."""
     SOAK = "Soak"
+    """Time to pass."""
     WINDOW = "Window"
+    """A maintenance window to open."""
     CHECK = "Check"
+    """A health check to pass."""
     POLICY = "Policy"
+    """The policy decision point, which gives no answer."""
     CAPACITY = "Capacity"
+    """Room among the tenant's concurrent runs or in its quota."""
     LEASE = "Lease"
+    """Another run that publishes to the same repository."""
     DISRUPTION = "Disruption"
+    """A disruption budget that lets no pod be evicted."""
     AUDIT = "Audit"
+    """The audit sink, which takes no record."""
 
 
 class ConditionType(StrEnum):
@@ -111,61 +131,100 @@ class Reason(StrEnum):
     TENANT_AMBIGUOUS = "TenantAmbiguous"
     """Two or more Tenants claim this namespace."""
     TENANT_NOT_READY = "TenantNotReady"
+    """The Tenant is not Ready; its own condition says why."""
     PROCEDURE_NOT_FOUND = "ProcedureNotFound"
+    """There is no Procedure of that name."""
     PROCEDURE_FORBIDDEN = "ProcedureForbidden"
     """The Procedure is not offered to this tenant, or not for this use."""
     PARAMETERS_INVALID = "ParametersInvalid"
+    """A parameter is missing, unknown, or not of the type, enum or pattern that the Procedure asks for."""
     SPEC_INVALID = "SpecInvalid"
+    """The spec is not what this version understands; the message names the field."""
     TEMPORAL_UNAVAILABLE = "TemporalUnavailable"
+    """Temporal does not answer. It is tried again; nothing is lost."""
     STARTING = "Starting"
+    """A run is decided upon and its workflow is being started."""
     PROGRESSING = "Progressing"
+    """The run goes on."""
     WAITING = "Waiting"
+    """The run waits; `status.waitingFor` says for what."""
     SUSPENDED = "Suspended"
+    """`spec.suspend` is set."""
     COMPENSATING = "Compensating"
+    """What the run did is being taken back."""
     SUPERSEDED = "Superseded"
     """The spec changed; the run of the earlier revision is being cancelled."""
     RERUN_THROTTLED = "RerunThrottled"
+    """Runs were requested too often; the message says when the next may start."""
     SCHEDULED = "Scheduled"
+    """Nothing to do until the schedule is due."""
     SUCCEEDED = "Succeeded"
+    """The run did all it should."""
     STEP_FAILED = "StepFailed"
+    """A step failed for good; `status.failure` says which and why."""
     TIMED_OUT = "TimedOut"
+    """The run took longer than `spec.timeout`."""
     CANCELLED = "Cancelled"
+    """The run was cancelled."""
     RUN_LOST = "RunLost"
     """Temporal no longer knows the run, or ended it without compensation."""
     COMPENSATION_FAILED = "CompensationFailed"
+    """Not everything could be taken back in time; `status.compensation.left` lists what remains. A new
+    `bascule.dev/requested-at` tries again."""
     DELETING = "Deleting"
+    """The resource is being deleted, and what it did is being taken back."""
     # Compensated
     NOTHING_TO_DO = "NothingToDo"
+    """There was nothing to take back."""
     FORCED = "Forced"
+    """A person let go of what was left by `bascule.dev/force-delete`."""
     # Verified
     SIGNATURE_VERIFIED = "SignatureVerified"
+    """The signature was verified by a step of its own, which holds no private key."""
     VERIFICATION_FAILED = "VerificationFailed"
+    """What was fetched anew did not verify; no tag was moved."""
     # Published
     TAGS_CURRENT = "TagsCurrent"
+    """The tags point at this build's image."""
     TAG_MOVED = "TagMoved"
+    """A later build moved a tag; `status.published.tags` says which."""
     # RunHealthy
     WORKFLOW_TASK_FAILING = "WorkflowTaskFailing"
+    """Temporal reports that the run's code fails again and again; a fixed worker lets it go on."""
     # Tenant
     NAMESPACE_REGISTERED = "NamespaceRegistered"
+    """The tenant's Temporal namespace is there, with its retention and search attributes."""
     TEMPORAL_NAMESPACE_TAKEN = "TemporalNamespaceTaken"
     """An older Tenant has the same Temporal namespace."""
     STEPS_NAMESPACE_MISSING = "StepsNamespaceMissing"
+    """The steps namespace is not there; `bascule tenant manifests` prints it."""
 
 
 class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
     TRUE = "True"
+    """It holds."""
     FALSE = "False"
+    """It does not hold."""
     UNKNOWN = "Unknown"
+    """It is not decided yet."""
 
 
 class Condition(ApiModel):
     """metav1.Condition."""
 
     type: Annotated[str, StringConstraints(min_length=1, max_length=316)]
+    """Type of the condition."""
     status: ConditionStatus
+    """True, False or Unknown."""
     reason: Annotated[
         str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
     ]
+    """Why, in one word from a closed list."""
     message: Message = ""
+    """Why, for people, with the remedy."""
     observed_generation: Annotated[int, Field(ge=0)] = 0
+    """Generation of the resource that the condition speaks of."""
     last_transition_time: datetime
+    """When the status last changed."""

@@ -33,6 +33,18 @@ from bascule_api.runs import ApprovalSpec, RunSpec, RunStatus
 class GitSource(ApiModel):
     """A commit of a git repository."""
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            (
+                "!self.url.matches('^https://[^/]*@') && !self.url.matches('^ssh://[^/@]*:[^/@]*@')",
+                "credentials do not belong into the url: put them into a Secret and name it in source.git.secretRef",
+            ),
+            (
+                "!has(self.path) || !self.path.matches('(^|/)[.][.](/|$)')",
+                "source.git.path must stay within the repository: it cannot have .. in it",
+            ),
+        )
+    }
     url: Annotated[str, StringConstraints(pattern=r"^(https|ssh)://[^\s@/]+@?[^\s/]+/.+$", max_length=1024)]
     """`https://…` or `ssh://…`; credentials belong into the Secret, never into the URL."""
     revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$", max_length=255)] = "HEAD"
@@ -52,6 +64,7 @@ class ConfigMapSource(ApiModel):
     """Files from a ConfigMap of the resource's namespace; each key is a file."""
 
     name: ObjectName
+    """Name of the ConfigMap."""
 
 
 class Source(ApiModel):
@@ -63,7 +76,9 @@ class Source(ApiModel):
         )
     }
     git: GitSource | None = None
+    """A commit of a git repository."""
     config_map: ConfigMapSource | None = None
+    """The keys of a ConfigMap as files."""
 
 
 class Build(ApiModel):
@@ -72,6 +87,7 @@ class Build(ApiModel):
     procedure: ObjectName = "buildah"
     """A Procedure with the use `ImageBuild/build`."""
     parameters: Parameters = {}
+    """Values for the Procedure's parameters."""
     timeout: Duration | None = None
     """Limit of one attempt; default: the Procedure's."""
 
@@ -82,10 +98,13 @@ class Test(ApiModel):
     __test__ = False  # a model, not a test case of pytest's
 
     name: Annotated[DnsLabel, StringConstraints(max_length=40)]
+    """Name of the test, unique in the list; its step is `test-<name>`."""
     procedure: ObjectName = "run-image"
     """A Procedure with the use `ImageBuild/test`."""
     parameters: Parameters = {}
+    """Values for the Procedure's parameters."""
     timeout: Duration | None = None
+    """Limit of one attempt; default: the Procedure's."""
 
 
 class Sign(ApiModel):
@@ -117,6 +136,7 @@ class Publish(ApiModel):
     secret_ref: SecretReference | None = None
     """Secret of type `kubernetes.io/dockerconfigjson` labelled `bascule.dev/use: registry`."""
     approval: ApprovalSpec = ApprovalSpec()
+    """Whether a person has to agree before the tags are moved."""
 
     @property
     def candidates(self) -> str:
@@ -128,8 +148,12 @@ class Publish(ApiModel):
 
 
 class ImageBuildSpec(RunSpec):
+    """What to build, how to test it, and where to publish it."""
+
     source: Source
+    """Where the files to build come from."""
     build: Build = Build()
+    """How the image is built."""
     tests: Annotated[
         list[Test],
         Field(
@@ -137,20 +161,29 @@ class ImageBuildSpec(RunSpec):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ] = []
+    """What the candidate has to pass before it is signed. Tests run in parallel."""
     sign: Sign
+    """With which key the image is signed."""
     publish: Publish
+    """Where the image goes when all is well."""
 
 
 class SourceStatus(ApiModel):
+    """What the source was resolved to."""
+
     revision: ShortText
     """The resolved commit, or the digest of the ConfigMap's content."""
 
 
 class ImageStatus(ApiModel):
+    """The image, as far as it is made."""
+
     reference: Annotated[str, StringConstraints(max_length=400)] = ""
     """`repository@digest`, once published."""
     digest: Digest
+    """Digest of the image's manifest."""
     media_type: ShortText = ""
+    """Media type of the image's manifest."""
     size: Annotated[int, Field(ge=0)] = 0
     """Bytes of manifest, configuration and layers."""
     candidate: Annotated[str, StringConstraints(max_length=400)] = ""
@@ -158,12 +191,18 @@ class ImageStatus(ApiModel):
     signature: Digest | None = None
     """Digest of the signature's manifest, once verified."""
     provenance: Digest | None = None
+    """Digest of the provenance attestation, once attached."""
     sbom: Digest | None = None
+    """Digest of the bill of materials, once attached."""
 
 
 class PublishedTag(ApiModel):
+    """A tag that this build moved."""
+
     name: Tag
+    """The tag."""
     digest: Digest
+    """What the build made it point at."""
     previous_digest: Digest | None = None
     """What the tag pointed at before; absent: it is new."""
     superseded_by: ShortText = ""
@@ -171,14 +210,23 @@ class PublishedTag(ApiModel):
 
 
 class PublishedStatus(ApiModel):
+    """What was published where."""
+
     repository: Annotated[str, StringConstraints(max_length=255)] = ""
+    """Repository of the tags."""
     tags: Annotated[list[PublishedTag], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """The tags that were moved."""
 
 
 class ImageBuildStatus(RunStatus):
+    """How the build stands."""
+
     source: SourceStatus | None = None
+    """What the source was resolved to."""
     image: ImageStatus | None = None
+    """The image, as far as it is made."""
     published: PublishedStatus | None = None
+    """What was published where."""
 
 
 class ImageBuild(Resource):

@@ -34,26 +34,43 @@ class Use(StrEnum):
     """For which step of which kind a Procedure may be named."""
 
     IMAGE_BUILD_BUILD = "ImageBuild/build"
+    """Builds the candidate image; must report the result `digest`."""
     IMAGE_BUILD_TEST = "ImageBuild/test"
+    """Tests the candidate image."""
     PATCH_CAMPAIGN_PATCH = "PatchCampaign/patch"
+    """Patches a target."""
     PATCH_CAMPAIGN_ROLLBACK = "PatchCampaign/rollback"
+    """Takes a patch back."""
     PATCH_CAMPAIGN_VERIFY = "PatchCampaign/verify"
+    """Checks a target after its patch."""
     PATCH_CAMPAIGN_GATE = "PatchCampaign/gate"
+    """Decides whether a campaign goes on."""
     DR_DRILL_RESTORE = "DRDrill/restore"
+    """Restores into a drill's namespace."""
     DR_DRILL_PROBE = "DRDrill/probe"
+    """Checks what was restored."""
 
 
 class ParameterType(StrEnum):
+    """Type of a parameter."""
+
     STRING = "string"
+    """A string."""
     INTEGER = "integer"
+    """An integer."""
     BOOLEAN = "boolean"
+    """true or false."""
     ARRAY = "array"
     """A list of strings."""
 
 
 class Placement(StrEnum):
+    """On which node a step's pod runs."""
+
     ANYWHERE = "Anywhere"
+    """Wherever the scheduler puts it."""
     ON_TARGET = "OnTarget"
+    """On the node that is the step's target."""
 
 
 class SecurityProfile(StrEnum):
@@ -71,9 +88,13 @@ class Parameter(ApiModel):
     """A parameter that a tenant may set. Its value reaches the container as `PARAM_<NAME>` and as a file."""
 
     name: ParameterName
+    """Name of the parameter; `buildArgs` reaches the container as `PARAM_BUILD_ARGS`."""
     type: ParameterType = ParameterType.STRING
+    """Type of the value."""
     description: LongText = ""
+    """What the parameter means."""
     required: bool = False
+    """Whether a resource must set it."""
     default: ParameterValue | None = Field(
         default=None, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
     )
@@ -88,14 +109,18 @@ class ResultDeclaration(ApiModel):
     """A value that the container reports in its termination message."""
 
     name: ParameterName
+    """Name of the result."""
     description: LongText = ""
+    """What the result means."""
 
 
 class Retry(ApiModel):
     """How a failed attempt is repeated."""
 
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often a step is tried in all."""
     backoff: Duration = Duration("10s")
+    """How long to wait before the second attempt; longer before each further one."""
     non_retryable_exit_codes: Annotated[
         list[Annotated[int, Field(ge=1, le=255)]], Field(max_length=32, json_schema_extra=ATOMIC)
     ] = []
@@ -104,21 +129,32 @@ class Retry(ApiModel):
 
 
 class EnvironmentVariable(ApiModel):
+    """An environment variable of a container."""
+
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+    """Name of the variable."""
     value: LongText = ""
+    """Its value, taken literally."""
 
 
 class Resources(ApiModel):
     """Requests and limits, as Kubernetes quantities."""
 
     requests: Annotated[dict[str, Annotated[str, StringConstraints(max_length=32)]], Field(max_length=8)] = {}
+    """What the scheduler reserves."""
     limits: Annotated[dict[str, Annotated[str, StringConstraints(max_length=32)]], Field(max_length=8)] = {}
+    """What the container may use at most."""
 
 
 class VolumeMount(ApiModel):
+    """Where a container finds a volume."""
+
     name: DnsLabel
+    """Name of the volume."""
     mount_path: Annotated[str, StringConstraints(pattern=r"^/[^:]*$", max_length=256)]
+    """Absolute path in the container."""
     read_only: bool = False
+    """Whether it may only be read."""
 
 
 class Container(ApiModel):
@@ -130,6 +166,7 @@ class Container(ApiModel):
         )
     }
     name: DnsLabel = "step"
+    """Name of the container."""
     image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """An image of the platform, best by digest."""
     image_from: Literal["Candidate"] | None = None
@@ -137,19 +174,26 @@ class Container(ApiModel):
     command: Annotated[
         list[Annotated[str, StringConstraints(max_length=16_384)]], Field(max_length=64, json_schema_extra=ATOMIC)
     ] = []
+    """The program and its words; default: the image's entrypoint."""
     args: Annotated[
         list[Annotated[str, StringConstraints(max_length=16_384)]], Field(max_length=64, json_schema_extra=ATOMIC)
     ] = []
+    """Words after the command."""
     working_dir: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """Folder to start in; default: the image's."""
     env: Annotated[list[EnvironmentVariable], Field(max_length=64, json_schema_extra=ATOMIC)] = []
+    """Environment variables besides those that Bascule sets."""
     resources: Resources = Resources()
+    """Requests and limits."""
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """Volumes of the template, besides `/bascule`."""
 
 
 class Volume(ApiModel):
     """A volume of the step's pod: an emptyDir, or a path of the node where the profile is `Host`."""
 
     name: DnsLabel
+    """Name of the volume."""
     size_limit: Annotated[str, StringConstraints(max_length=32)] | None = None
     """Limit of the emptyDir."""
     host_path: Annotated[str, StringConstraints(pattern=r"^/[^:]*$", max_length=256)] | None = None
@@ -160,13 +204,18 @@ class Template(ApiModel):
     """A typed, bounded subset of a pod template."""
 
     init_containers: Annotated[list[Container], Field(max_length=4, json_schema_extra=ATOMIC)] = []
+    """Containers that run before, one after the other."""
     container: Container
     """The container whose exit code and termination message are the step's result."""
     volumes: Annotated[list[Volume], Field(max_length=8, json_schema_extra=ATOMIC)] = []
+    """Volumes of the pod."""
     active_deadline: Duration | None = None
+    """Reserved; `timeout` limits a step."""
 
 
 class ProcedureSpec(ApiModel):
+    """What the Procedure is for, what it asks for, and the pod that carries it out."""
+
     model_config = ApiModel.model_config | {
         "json_schema_extra": rules(
             (
@@ -183,24 +232,36 @@ class ProcedureSpec(ApiModel):
         )
     }
     description: LongText = ""
+    """What it does, for people."""
     uses: Annotated[list[Use], Field(min_length=1, max_length=8, json_schema_extra=ATOMIC)]
     """The steps for which the Procedure may be named."""
     parameters: Annotated[list[Parameter], Field(max_length=32, json_schema_extra=ATOMIC)] = []
+    """What a resource may set."""
     results: Annotated[list[ResultDeclaration], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """What the container reports."""
     tenants: Annotated[
         list[Annotated[str, StringConstraints(max_length=63)]], Field(max_length=500, json_schema_extra=ATOMIC)
     ] = ["*"]
     """Names of the tenants that may use it; `*` for all."""
     placement: Placement = Placement.ANYWHERE
+    """On which node the pod runs."""
     security_profile: SecurityProfile = SecurityProfile.RESTRICTED
+    """What the pod may do."""
     timeout: Duration = Duration("30m")
+    """Limit of one attempt, unless the resource says otherwise."""
     retry: Retry = Retry()
+    """How a failed attempt is repeated."""
     template: Template
+    """The pod."""
 
 
 class ProcedureStatus(ApiModel):
+    """How the Procedure stands."""
+
     observed_generation: int = -1
+    """Generation that this status speaks of; -1: never seen."""
     conditions: Annotated[list[Condition], Field(max_length=8, json_schema_extra=BY_TYPE)] = []
+    """What holds of the Procedure."""
 
 
 class Procedure(Resource):

@@ -16,16 +16,22 @@ class OnDelete(StrEnum):
     """When deletion undoes effects. Releases always run."""
 
     WHEN_UNFINISHED = "WhenUnfinished"
+    """Undo only what an unfinished run did; a finished one keeps its effects."""
     ALWAYS = "Always"
+    """Undo the effects of finished runs as well."""
     NEVER = "Never"
+    """Undo nothing."""
 
 
 class Trigger(StrEnum):
     """Why a run started."""
 
     REVISION = "Revision"
+    """The spec changed in a field that runs depend on."""
     REQUEST = "Request"
+    """The annotation `bascule.dev/requested-at` changed."""
     SCHEDULE = "Schedule"
+    """The schedule was due."""
 
 
 class CancelCause(StrEnum):
@@ -36,6 +42,7 @@ class CancelCause(StrEnum):
     REQUESTED = "Requested"
     """A person set the annotation `bascule.dev/cancel`."""
     DELETED = "Deleted"
+    """The resource is being deleted."""
 
 
 class Schedule(ApiModel):
@@ -93,7 +100,9 @@ class RunRecord(ApiModel):
     tenant: ShortText
     """Tenant under which the run was started; its compensation stays there."""
     temporal_namespace: ShortText = ""
+    """Temporal namespace of the workflow."""
     workflow_id: ShortText = ""
+    """Id of the workflow."""
     run_id: ShortText = ""
     """Temporal's id of the execution; absent until it is known."""
     version: ShortText = ""
@@ -111,8 +120,11 @@ class RunRecord(ApiModel):
     outcome: Phase | None = None
     """Succeeded, Failed or Cancelled once the run is over; never changes after that."""
     started_at: datetime | None = None
+    """When the run began."""
     finished_at: datetime | None = None
+    """When the run ended, compensation included."""
     duration: ShortText = ""
+    """From beginning to end."""
     waited: ShortText = ""
     """Time at gates and suspended, not counted by `spec.timeout`."""
 
@@ -125,6 +137,7 @@ class Handled(ApiModel):
     cancel: ShortText = ""
     """Value of the annotation `bascule.dev/cancel` that was taken up; empty again once the annotation is removed."""
     scheduled_for: datetime | None = None
+    """Last due time that was taken up."""
     reruns: Annotated[list[datetime], Field(max_length=10, json_schema_extra=ATOMIC)] = []
     """When requested re-runs of the last hour were taken up."""
 
@@ -133,17 +146,24 @@ class ScheduleStatus(ApiModel):
     """How the schedule stands."""
 
     next: datetime | None = None
+    """When it is due next."""
     last: datetime | None = None
+    """When it was due last."""
     missed: Annotated[int, Field(ge=0)] = 0
+    """How many due times passed without a run."""
 
 
 class ProgressStatus(ApiModel):
     """How far the run is."""
 
     completed: Annotated[int, Field(ge=0)] = 0
+    """Steps that are done."""
     total: Annotated[int, Field(ge=0)] = 0
+    """Steps in all."""
     percent: Annotated[int, Field(ge=0, le=100)] = 0
+    """Share of the steps that are done."""
     message: ShortText = ""
+    """What goes on, for people."""
 
 
 class Blocked(ApiModel):
@@ -159,10 +179,15 @@ class StepStatus(ApiModel):
     """One step of the run."""
 
     name: ShortText
+    """Name of the step."""
     state: StepState = StepState.PENDING
+    """How the step stands."""
     started_at: datetime | None = None
+    """When its first attempt began."""
     finished_at: datetime | None = None
+    """When it ended."""
     attempts: Annotated[int, Field(ge=0)] = 0
+    """How often it was tried."""
     message: LongText = ""
     """What matters of a failed step's last lines."""
     log: Digest | None = None
@@ -173,23 +198,34 @@ class WaitingFor(ApiModel):
     """What the run waits for."""
 
     gate: ShortText
+    """Name of the gate."""
     kind: WaitKind
+    """What is waited for."""
     subject: ShortText = ""
     """Digest of what is to be approved."""
     detail: LongText = ""
+    """What is waited for, for people."""
     since: datetime | None = None
+    """Since when."""
     until: datetime | None = None
+    """When waiting ends at the latest."""
 
 
 class CompensationStatus(ApiModel):
     """How taking back stands."""
 
     state: CompensationState
+    """How taking back stands."""
     attempt: Annotated[int, Field(ge=0)] = 0
+    """Which attempt this is."""
     completed: Annotated[int, Field(ge=0)] = 0
+    """Counterweights that are done."""
     total: Annotated[int, Field(ge=0)] = 0
+    """Counterweights in all."""
     last_error: LongText = ""
+    """What the last failing counterweight said."""
     deadline: datetime | None = None
+    """Until when it is tried."""
     left: Annotated[list[ShortText], Field(max_length=50, json_schema_extra=ATOMIC)] = []
     """What could not be taken back, each as a reference that a person can look up."""
 
@@ -198,30 +234,50 @@ class FailureType(StrEnum):
     """What kind of failure ended a run."""
 
     SOURCE_NOT_FOUND = "SourceNotFound"
+    """The commit, branch, folder or ConfigMap does not exist."""
     SOURCE_UNREACHABLE = "SourceUnreachable"
+    """The git server did not answer."""
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a failure's name, no secret
+    """A Secret that the spec names does not exist."""
     SECRET_NOT_USABLE = "SecretNotUsable"  # noqa: S105 - a failure's name, no secret
+    """A Secret lacks the label `bascule.dev/use`, the annotation `bascule.dev/host`, or a key."""
     BUILD_FAILED = "BuildFailed"
+    """The Containerfile, or a command in it, failed."""
     TEST_FAILED = "TestFailed"
+    """A test did not pass."""
     STEP_FAILED = "StepFailed"
+    """A step's container failed."""
     STEP_TIMED_OUT = "StepTimedOut"
+    """A step took longer than its timeout."""
     REGISTRY_REFUSED = "RegistryRefused"
+    """A registry refused us."""
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    """A registry did not answer."""
     SIGNING_FAILED = "SigningFailed"
+    """The image could not be signed."""
     VERIFICATION_FAILED = "VerificationFailed"
+    """The signature did not verify with the Tenant's public key."""
     POLICY_DENIED = "PolicyDenied"
+    """The policy decision point refused the step."""
     RUN_TIMED_OUT = "RunTimedOut"
+    """The run took longer than `spec.timeout`."""
     APPROVAL_REJECTED = "ApprovalRejected"
+    """A person rejected it."""
     APPROVAL_TIMED_OUT = "ApprovalTimedOut"
+    """Nobody decided in time."""
     INTERNAL = "Internal"
+    """A fault of Bascule's own."""
 
 
 class Failure(ApiModel):
     """Why the run failed."""
 
     step: ShortText = ""
+    """Name of the step that failed."""
     type: FailureType
+    """What kind of failure it is."""
     message: LongText
+    """What happened, for people, with the remedy."""
     retryable: bool = False
     """Whether a new request without a change may succeed."""
 
@@ -230,12 +286,19 @@ class PastRun(ApiModel):
     """One line of the history."""
 
     number: int
+    """Number of the run."""
     revision: ShortText
+    """Revision that it carried out."""
     trigger: Trigger
+    """Why it started."""
     phase: Phase
+    """How it ended."""
     started_at: datetime | None = None
+    """When it began."""
     finished_at: datetime | None = None
+    """When it ended."""
     summary: ShortText = ""
+    """What came of it, in one line."""
 
 
 class RunStatus(ApiModel):
@@ -244,15 +307,25 @@ class RunStatus(ApiModel):
     observed_generation: int = -1
     """Generation that this status speaks of; -1: never seen."""
     phase: Phase | None = None
+    """Where the resource's current run stands."""
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=BY_TYPE)] = []
+    """What holds of the resource; Ready, Reconciling and Stalled follow kstatus."""
     run: RunRecord | None = None
+    """The current or last run."""
     handled: Handled | None = None
+    """Which requests have had their run."""
     blocked: Blocked | None = None
     schedule: ScheduleStatus | None = None
+    """How the schedule stands."""
     progress: ProgressStatus | None = None
+    """How far the run is."""
     steps: Annotated[list[StepStatus], Field(max_length=64, json_schema_extra=ATOMIC)] = []
+    """The steps of the run, in order."""
     waiting_for: WaitingFor | None = None
+    """What the run waits for, while it waits."""
     compensation: CompensationStatus | None = None
+    """How taking back stands."""
     failure: Failure | None = None
+    """Why the run failed."""
     history: Annotated[list[PastRun], Field(max_length=5, json_schema_extra=ATOMIC)] = []
     """The last five runs, newest first."""

@@ -31,10 +31,14 @@ class Management(StrEnum):
     """Who makes the Temporal namespace."""
 
     CREATE = "Create"
+    """The operator registers it."""
     EXISTING = "Existing"
+    """It is there already; nothing is registered, and what is missing is said with the commands."""
 
 
 class Signing(ApiModel):
+    """How the tenant's signatures are verified."""
+
     public_key: Annotated[str, StringConstraints(max_length=8192)]
     """PEM of the key that verifies this tenant's signatures."""
 
@@ -43,13 +47,20 @@ class Artifacts(ApiModel):
     """Where full logs, large results and reports go."""
 
     repository: Repository
+    """Repository for them."""
     secret_ref: SecretReference | None = None
+    """Secret with the registry's credentials."""
     keep_for: Duration = Duration("90d")
+    """How long they are kept."""
 
 
 class TemporalTls(ApiModel):
+    """TLS to the tenant's Temporal."""
+
     server_name: Annotated[str, StringConstraints(max_length=253)] = ""
+    """Name that the server's certificate must have; default: the address's host."""
     ca_secret_ref: SecretReference | None = None
+    """Secret with the key `ca.crt`."""
 
 
 class TemporalSpec(ApiModel):
@@ -60,14 +71,22 @@ class TemporalSpec(ApiModel):
     namespace: Annotated[str, StringConstraints(max_length=255, pattern=r"^([A-Za-z0-9][-A-Za-z0-9._]*)?$")] = ""
     """Empty: the Tenant's name."""
     retention: Duration = Duration("90d")
+    """How long Temporal keeps closed workflows."""
     management: Management = Management.CREATE
+    """Who makes the Temporal namespace."""
     credentials_secret_ref: SecretReference | None = None
+    """Secret with an API key or a client certificate."""
     tls: TemporalTls | None = None
+    """TLS to the tenant's Temporal."""
 
 
 class Limits(ApiModel):
+    """How much the tenant may have going on."""
+
     concurrent_runs: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Unfinished runs at a time."""
     activities_per_second: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Activities that start in a second."""
 
 
 class StepsSpec(ApiModel):
@@ -76,28 +95,44 @@ class StepsSpec(ApiModel):
     namespace: DnsLabel | None = None
     """Default: `bascule-steps-<tenant>`."""
     service_account_name: DnsLabel = "bascule-step"
+    """ServiceAccount of the steps' pods; it needs no rights."""
 
 
 class TenantSpec(ApiModel):
+    """What belongs to the tenant, and where its runs are carried out."""
+
     namespaces: Annotated[list[DnsLabel], Field(min_length=1, max_length=500, json_schema_extra=ATOMIC)]
     """Kubernetes namespaces whose resources belong to this tenant."""
     signing: Signing | None = None
+    """How the tenant's signatures are verified."""
     artifacts: Artifacts | None = None
+    """Where full logs, large results and reports go. Absent: only the end of a log is kept, in the status."""
     temporal: TemporalSpec = TemporalSpec()
+    """The tenant's Temporal namespace."""
     limits: Limits = Limits()
+    """How much the tenant may have going on."""
     steps: StepsSpec = StepsSpec()
+    """Where the tenant's Jobs run."""
     node_selector: Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=16)] = {}
     """The nodes that the tenant may patch."""
 
 
 class TenantRuns(ApiModel):
+    """The tenant's runs."""
+
     active: Annotated[int, Field(ge=0)] = 0
+    """Runs that are not finished."""
 
 
 class TenantStatus(ApiModel):
+    """How the Tenant stands."""
+
     observed_generation: int = -1
+    """Generation that this status speaks of; -1: never seen."""
     conditions: Annotated[list[Condition], Field(max_length=8, json_schema_extra=BY_TYPE)] = []
+    """What holds of the Tenant: Ready."""
     runs: TenantRuns | None = None
+    """The tenant's runs."""
 
 
 class Tenant(Resource):

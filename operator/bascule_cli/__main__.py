@@ -6,8 +6,8 @@ from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
-from bascule_api import names
 
+from bascule_api import names
 from bascule_cli import tenants
 
 app = typer.Typer(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bascule_api import names
-
 from bascule_cli.generated_roles import STEPS_NAMESPACE_RULES, TENANT_NAMESPACE_RULES
 
 Manifest = dict[str, Any]
@@ -67,9 +66,7 @@ def _steps(ground: TenantGround) -> Iterable[Manifest]:
             "pod-security.kubernetes.io/warn": "baseline",
         },
     )
-    yield _object(
-        ground, "v1", "ServiceAccount", ground.service_account, namespace, automountServiceAccountToken=False
-    )
+    yield _object(ground, "v1", "ServiceAccount", ground.service_account, namespace, automountServiceAccountToken=False)
     yield from _grant(ground, namespace, STEPS_NAMESPACE_RULES)
     yield _object(ground, "v1", "ResourceQuota", "bascule-steps", namespace, spec={"hard": dict(_QUOTA)})
     limits = [{"type": "Container", "defaultRequest": dict(_DEFAULT_REQUESTS)}]

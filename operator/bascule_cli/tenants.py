@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import TypeAdapter, ValidationError
+
 from bascule_api import names
 from bascule_api.base import DnsLabel, ObjectName
 from bascule_api.tenants import MAX_NAME_LENGTH
-from pydantic import TypeAdapter, ValidationError
-
 from bascule_cli.steps import TenantGround, manifests
 
 app = typer.Typer(help="Prepare a cluster for a tenant.", no_args_is_help=True, rich_markup_mode="markdown")
