@@ -18,7 +18,10 @@ def differences(files: Mapping[Path, str]) -> str:
         name = str(path.relative_to(ROOT))
         found = path.read_text() if path.exists() else ""
         parts += difflib.unified_diff(
-            found.splitlines(keepends=True), wanted.splitlines(keepends=True), f"{name} (committed)", f"{name} (current)"
+            found.splitlines(keepends=True),
+            wanted.splitlines(keepends=True),
+            f"{name} (committed)",
+            f"{name} (current)",
         )
     return "".join(parts)
 
@@ -35,7 +38,9 @@ def write(files: Mapping[Path, str]) -> None:
 def main(program: str, description: str | None, files: Mapping[Path, str]) -> int:
     """The command line that the generators share. Returns the exit code."""
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail with a diff when a file is not current")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail with a diff when a file is not current"
+    )
     if not parser.parse_args().check:
         write(files)
         return 0
