@@ -145,7 +145,7 @@ def _images(arguments: argparse.Namespace) -> int:
 
 
 def _exec(arguments: argparse.Namespace) -> int:
-    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    command = _words(arguments)
     if not command:
         raise ClusterError("no command to run; write it after `exec --`")
     wrapped, environment = _running(arguments).inside(command)
@@ -155,7 +155,12 @@ def _exec(arguments: argparse.Namespace) -> int:
 def _kubectl(arguments: argparse.Namespace) -> int:
     cluster = _running(arguments)
     program = str(binaries() / "kubectl")
-    os.execv(program, [program, f"--kubeconfig={cluster.kubeconfig}", *arguments.command])  # noqa: S606 - as above
+    os.execv(program, [program, f"--kubeconfig={cluster.kubeconfig}", *_words(arguments)])  # noqa: S606 - as above
+
+
+def _words(arguments: argparse.Namespace) -> list[str]:
+    words: list[str] = arguments.command
+    return words[1:] if words[:1] == ["--"] else words
 
 
 def _stop(arguments: argparse.Namespace) -> int:

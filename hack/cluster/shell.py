@@ -10,6 +10,7 @@ from hack.cluster.console import say
 
 _HEARTBEAT_SECONDS = 15.0
 _TAIL_LINES = 15
+_LINE_WIDTH = 500
 
 
 class ClusterError(Exception):
@@ -95,4 +96,4 @@ def tail(log: Path, lines: int = _TAIL_LINES) -> str:
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
         text = file.read().decode(errors="replace")
-    return "\n".join(text.strip().splitlines()[-lines:])
+    return "\n".join(line[:_LINE_WIDTH] for line in text.strip().splitlines()[-lines:])

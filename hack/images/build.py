@@ -9,35 +9,14 @@ from pathlib import Path
 
 from hack.cluster.addresses import REGISTRY
 from hack.cluster.paths import cache_directory, locked
-from hack.cluster.rootfs import base_tree
+from hack.cluster.rootfs import base_tree, machine_tree
 from hack.cluster.shell import ClusterError, run, run_logged
-from hack.images import oci
+from hack.images import storage
 from hack.images.recipes import BASE, FORMAT, Recipe, recipes
 
 _BASE_IMAGE = "localhost/bascule/base"
 _BASE_PLACES = (("bascule/base", "bookworm"), ("library/debian", "bookworm"))
-# Layers stay uncompressed: one that is in the layout already is then known by its digest and skipped, and a registry
-# on the same machine wins nothing by smaller ones.
-# Each build has mounts of its own, so Buildah's notes about mounts must not outlive it either.
-_PROLOGUE = """
-set -eu
-mkdir -p "$RUNROOT"
-mount -t tmpfs tmpfs "$RUNROOT"
-buildah rm --all >/dev/null
-"""
-_MAKE_BASE = f"""{_PROLOGUE}
-container=$(buildah from --name base-of-all scratch)
-root=$(buildah mount "$container")
-cp --archive "$TREE/." "$root/"
-buildah umount "$container" >/dev/null
-buildah config --cmd /bin/bash --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
-buildah commit --rm "$container" "$IMAGE"
-buildah push --disable-compression --digestfile "$DIGEST" "$IMAGE" "oci:$LAYOUT:$TAG"
-"""
-_MAKE_IMAGE = f"""{_PROLOGUE}
-buildah build --layers --pull-never --isolation chroot --tag "$IMAGE" --file "$CONTAINERFILE" "$@" "$CONTEXT"
-buildah push --disable-compression --digestfile "$DIGEST" "$IMAGE" "oci:$LAYOUT:$TAG"
-"""
+_SCRIPT = Path(__file__).parent / "build.sh"
 
 
 @dataclass(frozen=True)
@@ -63,12 +42,12 @@ def build_images() -> list[BuiltImage]:
     return built
 
 
-def publish_images(images: Iterable[BuiltImage], storage: Path) -> dict[str, str]:
+def publish_images(images: Iterable[BuiltImage], registry: Path) -> dict[str, str]:
     """Put images into a registry's storage, and return their references by digest, by name."""
     references = {}
     for image in images:
         for repository, tag in image.places:
-            oci.publish(_layout(), image.digest, storage, repository, tag)
+            storage.publish(_store(), image.digest, registry, repository, tag)
         references[image.name] = f"{REGISTRY}/{image.places[0][0]}@{image.digest}"
     return references
 
@@ -77,8 +56,8 @@ def _home() -> Path:
     return cache_directory() / "images"
 
 
-def _layout() -> Path:
-    return _home() / "layout"
+def _store() -> Path:
+    return _home() / "registry"
 
 
 def _record(name: str, key: str) -> Path:
@@ -91,12 +70,12 @@ def _digest(name: str, key: str) -> str | None:
     if not record.exists():
         return None
     digest = str(json.loads(record.read_text())["digest"])
-    return digest if oci.is_complete(_layout(), digest) else None
+    return digest if storage.is_complete(_store(), digest) else None
 
 
 def _make_base(key: str) -> str:
     env = {"TREE": str(base_tree()), "IMAGE": f"{_BASE_IMAGE}:{key}"}
-    return _run_build(BASE, key, _MAKE_BASE, [], env, "the base image from debootstrap's tree")
+    return _run_build(BASE, key, [], env, "the base image from debootstrap's tree")
 
 
 def _make(recipe: Recipe, key: str, base_key: str) -> str:
@@ -105,9 +84,7 @@ def _make(recipe: Recipe, key: str, base_key: str) -> str:
         shutil.rmtree(context)
     context.mkdir(parents=True)
     for target, source in recipe.context.items():
-        # Hard links: contexts hold programs of a hundred megabytes.
-        run(["cp", "--recursive", "--link" if source.is_relative_to(cache_directory()) else "--preserve=mode",
-             str(source), str(context / target)])  # fmt: skip
+        _put(source, context / target)
     arguments = {"BASE": f"{_BASE_IMAGE}:{base_key}", **recipe.arguments}
     options = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
     env = {
@@ -115,26 +92,31 @@ def _make(recipe: Recipe, key: str, base_key: str) -> str:
         "CONTAINERFILE": str(recipe.containerfile),
         "CONTEXT": str(context),
     }
-    return _run_build(recipe.name, key, _MAKE_IMAGE, options, env, f"the image {recipe.repository}")
+    return _run_build(recipe.name, key, options, env, f"the image {recipe.repository}")
 
 
-def _run_build(name: str, key: str, script: str, options: list[str], env: Mapping[str, str], what: str) -> str:
+def _put(source: Path, target: Path) -> None:
+    """Copy a file or folder into a build context; what the cache holds never changes, and is only linked."""
+    how = "--link" if source.is_relative_to(cache_directory()) else "--preserve=mode"
+    run(["cp", "--recursive", how, str(source), str(target)])
+
+
+def _run_build(name: str, key: str, options: list[str], env: Mapping[str, str], what: str) -> str:
     record = _record(name, key)
     record.parent.mkdir(parents=True, exist_ok=True)
     digest_file = record.with_suffix(".digest")
     full_env = {
         **os.environ,
         "CONTAINERS_STORAGE_CONF": str(_storage_configuration()),
-        "RUNROOT": str(_home() / "run"),
-        "LAYOUT": str(_layout()),
+        "HOME_OF_IMAGES": str(_home()),
+        "MACHINE_TREE": str(machine_tree()),
         "DIGEST": str(digest_file),
-        "TAG": f"{name}-{key}",
         **env,
     }
     log = cache_directory() / "logs" / f"image-{name}.log"
-    run_logged(["sh", "-c", script, "build", *options], what=what, log=log, env=full_env)
+    run_logged(["sh", str(_SCRIPT), f"{name}:{key}", *options], what=what, log=log, env=full_env)
     digest = digest_file.read_text().strip()
-    if not oci.is_complete(_layout(), digest):
+    if not storage.is_complete(_store(), digest):
         raise ClusterError(f"Buildah wrote no whole image of {name}; see {log}")
     digest_file.write_text(json.dumps({"digest": digest}))
     digest_file.rename(record)

@@ -11,7 +11,7 @@ from hack.images import wheels
 
 BASE = "base"
 # Part of every key: another number builds everything anew, when the way of building changed.
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass(frozen=True)
