@@ -15,6 +15,7 @@ venv: .venv/.installed ## the Python environment, from pinned versions
 
 gen: venv ## write what is generated: CRDs, roles, reference
 	$(PY) -m hack.gen_crds
+	$(PY) -m hack.gen_rbac
 	$(PY) -m hack.gen_docs
 
 check: venv ## ruff, mypy, import contracts, generated files current
@@ -24,6 +25,7 @@ check: venv ## ruff, mypy, import contracts, generated files current
 	.venv/bin/mypy -p hack
 	.venv/bin/lint-imports
 	$(PY) -m hack.gen_crds --check
+	$(PY) -m hack.gen_rbac --check
 	$(PY) -m hack.gen_docs --check
 
 test: check ## everything but the slow suites, one smoke case of each of those included
