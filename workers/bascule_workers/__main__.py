@@ -1,0 +1,133 @@
+"""The worker process: settings, adapters, one supervised Temporal worker per tenant."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+from bascule_codec import Keyring
+from bascule_workers.activities.image_builds import ImageBuildPorts
+from bascule_workers.adapters import health
+from bascule_workers.adapters.api_server import ApiServer
+from bascule_workers.adapters.cosign import CosignSigner, CosignVerifier
+from bascule_workers.adapters.git_sources import CommandLineGit
+from bascule_workers.adapters.kubernetes_jobs import KubernetesJobs
+from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
+from bascule_workers.adapters.leases import KubernetesLeases
+from bascule_workers.adapters.oci_registry import OciRegistry
+from bascule_workers.adapters.pod_watch import PodWatch
+from bascule_workers.adapters.registry_http import RegistryHttp
+from bascule_workers.adapters.same_tenant_policy import SameTenantPolicy
+from bascule_workers.adapters.stdout_audit import StdoutAudit
+from bascule_workers.adapters.tenant_watch import TenantWatch
+from bascule_workers.plans.jobs import JobSettings
+from bascule_workers.settings import Settings
+from bascule_workers.supervisor import Equipment, Supervisor
+from bascule_workers.version import VERSION
+
+LAST_RESORT_SECONDS = 10.0
+"""How long after the grace the process may still take to end by itself."""
+
+logger = logging.getLogger("bascule_workers")
+
+
+def ports(api: ApiServer, watch: PodWatch, http: RegistryHttp, settings: Settings) -> ImageBuildPorts:
+    """The world, as activities see it."""
+    registry = OciRegistry(http)
+    verifier = CosignVerifier(registry)
+    return ImageBuildPorts(
+        objects=KubernetesObjects(api),
+        steps=KubernetesJobs(api, watch),
+        git=CommandLineGit(),
+        registry=registry,
+        signer=CosignSigner(verifier),
+        verifier=verifier,
+        tenants=KubernetesTenants(api),
+        leases=KubernetesLeases(api, settings.namespace),
+        job_settings=JobSettings(settings.tools_image, settings.ca_config_map),
+    )
+
+
+def _runtime(settings: Settings) -> Runtime | None:
+    if not settings.metrics_port:
+        return None
+    metrics = PrometheusConfig(
+        bind_address=f"0.0.0.0:{settings.metrics_port}",
+        counters_total_suffix=True,
+        unit_suffix=True,
+        durations_as_seconds=True,
+    )
+    return Runtime(telemetry=TelemetryConfig(metrics=metrics))
+
+
+async def serve(settings: Settings, tenants: Sequence[str]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, stop, settings.grace_seconds)
+    api = await ApiServer.connect(settings.kubeconfig)
+    http, pods, watch = RegistryHttp(), PodWatch(api), TenantWatch(api, tenants)
+    equipment = Equipment(
+        temporal_address=settings.temporal_address,
+        keyring=Keyring.from_directory(settings.payload_keys_dir),
+        ports=ports(api, pods, http, settings),
+        policy=SameTenantPolicy,
+        audit=StdoutAudit(),
+        grace=timedelta(seconds=settings.grace_seconds),
+        identity=f"bascule-worker@{socket.gethostname()}:{os.getpid()}",
+        runtime=_runtime(settings),
+    )
+    watching = asyncio.create_task(watch.run())
+    try:
+        async with health.serving(
+            settings.http_port, alive=lambda: not watching.done(), ready=lambda: watch.synced and not stop.is_set()
+        ):
+            await Supervisor(equipment, watch).run(stop)
+    finally:
+        watching.cancel()
+        pods.close()
+        await http.close()
+        await api.close()
+
+
+def _stop(stop: asyncio.Event, grace_seconds: float) -> None:
+    """Begin to shut down; a process that cannot end is ended, since its Pod would hang on."""
+    if stop.is_set():
+        return
+    logger.info("shutting down")
+    stop.set()
+
+    def last_resort() -> None:
+        time.sleep(grace_seconds + LAST_RESORT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=last_resort, daemon=True).start()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bascule-worker", description=__doc__)
+    parser.add_argument(
+        "--tenant", action="append", default=[], metavar="NAME", help="serve this tenant (repeatable); default: all"
+    )
+    options = parser.parse_args(arguments)
+    # Audit events have standard output to themselves.
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logger.info("bascule-worker %s", VERSION)
+    asyncio.run(serve(Settings(), options.tenant))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

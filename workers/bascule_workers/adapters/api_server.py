@@ -1,0 +1,150 @@
+"""The Kubernetes API server, as JSON. The official client brings configuration and credentials; its models stay out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from bascule_workers.errors import ApiUnavailableError
+
+JsonObject = dict[str, Any]
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30)
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
+"""A watch is ended by the server after a minute at most: a connection that says nothing for longer is dead."""
+
+
+class ApiError(Exception):
+    """The API server answers with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class ApiServer:
+    """Requests by path. Raises ApiError for what the server refuses, ApiUnavailableError when it doesn't answer."""
+
+    def __init__(self, api_client: client.ApiClient) -> None:
+        self._client = api_client
+
+    @classmethod
+    async def connect(cls, kubeconfig: str = "") -> ApiServer:
+        """Connect with a kubeconfig, or with the pod's service account where none is given."""
+        configuration = client.Configuration()
+        if kubeconfig:
+            await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        else:
+            config.load_incluster_config(client_configuration=configuration)
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def get(self, path: str, **parameters: Any) -> JsonObject:
+        return await self._json("GET", path, parameters=parameters)
+
+    async def find(self, path: str) -> JsonObject | None:
+        """The object, or None when there is none."""
+        try:
+            return await self.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> JsonObject:
+        return await self._json("POST", path, body)
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> JsonObject:
+        return await self._json("PUT", path, body)
+
+    async def delete(self, path: str, *, propagation: str = "Background") -> None:
+        """Delete an object; one that is gone already is fine."""
+        try:
+            await self._json("DELETE", path, {"propagationPolicy": propagation})
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def text(self, path: str, **parameters: Any) -> str:
+        return (await self._request("GET", path, parameters=parameters)).decode(errors="replace")
+
+    async def watch(self, path: str, **parameters: Any) -> AsyncIterator[tuple[str, JsonObject]]:
+        """Events as (type, object) until the server ends the watch. Raises ApiError with status 410 when too old."""
+        response = await self._open("GET", path, None, parameters | {"watch": "true"}, _WATCH_TIMEOUT)
+        try:
+            await _raise_for(response)
+            async for line in response.content:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise ApiError(event["object"].get("code", 500), event["object"].get("message", ""))
+                yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiUnavailableError(f"the API server does not answer: {_said(error)}") from error
+        finally:
+            response.close()
+
+    async def _json(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> JsonObject:
+        answer: JsonObject = json.loads(await self._request(method, path, body, parameters))
+        return answer
+
+    async def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> bytes:
+        response = await self._open(method, path, body, parameters or {}, _TIMEOUT)
+        try:
+            await _raise_for(response)
+            return await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiUnavailableError(f"the API server does not answer: {_said(error)}") from error
+        finally:
+            response.release()
+
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        parameters: Mapping[str, Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        url = f"{self._client.configuration.host}{path}{query}"
+        try:
+            answer = await self._client.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=timeout
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailableError(f"the API server does not answer: {_said(error)}") from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+async def _raise_for(response: aiohttp.ClientResponse) -> None:
+    if response.status < 400:
+        return
+    text = await response.text()
+    try:
+        message = str(json.loads(text).get("message") or text)
+    except (ValueError, AttributeError):
+        message = text
+    if response.status >= 500 or response.status in (401, 403, 408, 429):
+        # A role or token that is not there yet is mended without a change to the run.
+        raise ApiUnavailableError(f"the API server answers {response.status}: {message[:512]}")
+    raise ApiError(response.status, message[:2048])
+
+
+def _said(error: BaseException) -> str:
+    return "timeout" if isinstance(error, (TimeoutError, asyncio.TimeoutError)) else str(error) or type(error).__name__

@@ -1,0 +1,177 @@
+"""One Temporal worker per tenant, each in a task of its own that is started again when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+import pydantic
+from temporalio.client import Client
+from temporalio.runtime import Runtime
+from temporalio.service import ServiceClient
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+
+from bascule_api import names
+from bascule_api.tenants import Tenant
+from bascule_codec import Keyring, data_converter
+from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
+from bascule_workers.activities.runs import RunActivities
+from bascule_workers.interceptors import StepInterceptor
+from bascule_workers.ports.audit import Audit
+from bascule_workers.ports.policy import Policy
+from bascule_workers.workflows.image_builds import ImageBuildWorkflow
+
+MAX_BACKOFF_SECONDS = 30.0
+MAX_ACTIVITIES = 200
+
+logger = logging.getLogger(__name__)
+
+
+class TenantSource(Protocol):
+    """Whom to serve."""
+
+    changed: asyncio.Event
+
+    def tenants(self) -> dict[str, Tenant]: ...
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What every tenant's worker is made from."""
+
+    temporal_address: str
+    keyring: Keyring
+    ports: ImageBuildPorts
+    policy: Callable[[Tenant], Policy]
+    audit: Audit
+    grace: timedelta
+    identity: str
+    runtime: Runtime | None = None
+
+
+@dataclass
+class Serving:
+    """A tenant's task."""
+
+    tenant: Tenant
+    task: asyncio.Task[None]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    """Keeps one worker running for each tenant of a source."""
+
+    def __init__(self, equipment: Equipment, source: TenantSource) -> None:
+        self._equipment = equipment
+        self._source = source
+        self._serving: dict[str, Serving] = {}
+        self._connections: dict[str, ServiceClient] = {}
+        self._connecting = asyncio.Lock()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`, then let running activities end within the grace."""
+        stopping = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            self._source.changed.clear()
+            await self._match(self._source.tenants())
+            changed = asyncio.create_task(self._source.changed.wait())
+            await asyncio.wait({stopping, changed}, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+        await asyncio.gather(*(self._end(name) for name in list(self._serving)))
+
+    async def _match(self, wanted: dict[str, Tenant]) -> None:
+        """Start, stop and replace workers until they match the tenants."""
+        for name, serving in list(self._serving.items()):
+            if name not in wanted or wanted[name].spec != serving.tenant.spec:
+                await self._end(name)
+        for name, tenant in wanted.items():
+            if name not in self._serving:
+                stop = asyncio.Event()
+                self._serving[name] = Serving(tenant, asyncio.create_task(self._serve(tenant, stop)), stop)
+
+    async def _end(self, name: str) -> None:
+        serving = self._serving.pop(name)
+        serving.stop.set()
+        await serving.task
+
+    async def _serve(self, tenant: Tenant, stop: asyncio.Event) -> None:
+        """Run the tenant's worker; whatever breaks it disturbs nobody else."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                await self._work(tenant, stop)
+                failures = 0
+            except Exception as error:
+                failures += 1
+                delay = min(MAX_BACKOFF_SECONDS, 2.0 ** min(failures - 1, 5))
+                logger.warning("tenant %s: %s; again in %.0f s", tenant.metadata.name, error, delay)
+                try:
+                    async with asyncio.timeout(delay):
+                        await stop.wait()
+                except TimeoutError:
+                    pass
+
+    async def _work(self, tenant: Tenant, stop: asyncio.Event) -> None:
+        service = await self._connected(tenant.spec.temporal.address or self._equipment.temporal_address)
+        converter = data_converter(self._equipment.keyring, tenant.temporal_namespace)
+        client = Client(service, namespace=tenant.temporal_namespace, data_converter=converter)
+        worker = make_worker(client, tenant, self._equipment)
+        logger.info("tenant %s: serving %s in %s", tenant.metadata.name, worker.task_queue, tenant.temporal_namespace)
+        running = asyncio.create_task(worker.run())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await worker.shutdown()
+            await running
+        finally:
+            stopped.cancel()
+
+    async def _connected(self, address: str) -> ServiceClient:
+        """One connection per server, however many tenants."""
+        async with self._connecting:
+            if address not in self._connections:
+                client = await Client.connect(
+                    address, identity=self._equipment.identity, runtime=self._equipment.runtime
+                )
+                self._connections[address] = client.service_client
+            return self._connections[address]
+
+
+def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
+    """The Temporal worker of one tenant."""
+    name = tenant.metadata.name
+    runs = RunActivities(equipment.ports.objects, equipment.ports.steps)
+    builds = ImageBuildActivities(equipment.ports)
+    return Worker(
+        client,
+        task_queue=names.task_queue(name),
+        workflows=[ImageBuildWorkflow],
+        activities=[
+            runs.prepare,
+            runs.stop_jobs,
+            runs.release,
+            builds.resolve,
+            builds.build,
+            builds.test,
+            builds.sign,
+            builds.verify,
+            builds.publish,
+            builds.restore_tags,
+            builds.remove_candidate,
+        ],
+        interceptors=[StepInterceptor(name, equipment.policy(tenant), equipment.audit)],
+        identity=equipment.identity,
+        max_concurrent_activities=MAX_ACTIVITIES,
+        max_activities_per_second=float(tenant.spec.limits.activities_per_second),
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=equipment.grace,
+        # Input that does not decode fails the run; nothing else does, so that our bugs never pass for a failed run.
+        workflow_failure_exception_types=[pydantic.ValidationError],
+    )
