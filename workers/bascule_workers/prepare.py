@@ -123,7 +123,6 @@ def _clone(url: str, commit: str, clone: Path, credentials: Mapping[str, str], p
                 run("init", "--quiet")
                 run("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, commit)
                 run("checkout", "--quiet", "--force", "--detach", commit, "--")
-                return
             except git.GitError as error:
                 unreachable = error.kind == "unreachable"
                 if unreachable and time.monotonic() < deadline:
@@ -131,6 +130,8 @@ def _clone(url: str, commit: str, clone: Path, credentials: Mapping[str, str], p
                     continue
                 failure = "SourceNotFound" if error.kind == "absent" else "SourceUnreachable"
                 raise PrepareError(failure, f"{commit} of {url}: {error}", retryable=unreachable) from None
+            else:
+                return
 
 
 def check_tree(root: Path, limit: int = SOURCE_LIMIT) -> None:

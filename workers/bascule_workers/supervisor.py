@@ -105,7 +105,7 @@ class Supervisor:
             try:
                 await self._work(tenant, stop)
                 failures = 0
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - one tenant's trouble, whatever it is, stays its own
                 failures += 1
                 delay = min(MAX_BACKOFF_SECONDS, 2.0 ** min(failures - 1, 5))
                 logger.warning("tenant %s: %s; again in %.0f s", tenant.metadata.name, error, delay)

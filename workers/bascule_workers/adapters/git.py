@@ -42,6 +42,15 @@ _REFUSED = re.compile(
 )
 
 
+# Holds no secret itself; git calls it with its question.
+_ASKPASS = """#!/bin/sh
+case "$1" in
+  Username*) exec cat "$HOME/username";;
+  *) exec cat "$HOME/password";;
+esac
+"""
+
+
 class GitError(Exception):
     """Git failed. `kind` is `absent`, `refused` or `unreachable`; the message holds no credentials."""
 
@@ -64,10 +73,7 @@ def environment(home: Path, credentials: Mapping[str, str]) -> dict[str, str]:
         ask = home / "askpass"
         (home / "username").write_text(credentials.get("username", "git"))
         (home / "password").write_text(credentials["password"])
-        # The script holds no secret; git calls it with its question.
-        ask.write_text(
-            '#!/bin/sh\ncase "$1" in Username*) exec cat "$HOME/username";; *) exec cat "$HOME/password";; esac\n'
-        )
+        ask.write_text(_ASKPASS)
         for name, mode in (("askpass", 0o700), ("username", 0o600), ("password", 0o600)):
             (home / name).chmod(mode)
         values["GIT_ASKPASS"] = str(ask)

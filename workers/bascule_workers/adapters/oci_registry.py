@@ -88,10 +88,11 @@ class OciRegistry:
 
     async def copy(self, source: Repository, target: Repository, digest: str) -> None:
         await self._copy_manifest(source, target, digest)
-        descriptors = []
-        for companion in await self.referrers(source, digest):
-            if not await self._copy_manifest(source, target, companion["digest"]):
-                descriptors.append(companion)
+        descriptors = [
+            companion
+            for companion in await self.referrers(source, digest)
+            if not await self._copy_manifest(source, target, companion["digest"])
+        ]
         if descriptors:
             await self._refer(target, digest, descriptors)
         for tag, fetched in await self._companion_images(source, digest):

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
@@ -132,7 +132,7 @@ class RegistryHttp:
         if not realm.startswith("https://"):
             return None
         parameters = {name: asked[name] for name in ("service", "scope") if name in asked}
-        query = "&".join(f"{name}={aiohttp.helpers.quote(value, safe='')}" for name, value in parameters.items())
+        query = urlencode(parameters)
         response = await self._send("GET", f"{realm}?{query}", {}, basic, None)
         async with response:
             if response.status != 200:
