@@ -101,7 +101,7 @@ def _said(old: RunStatus, new: RunStatus) -> list[Happening]:
             told.append(Happening(after.reason, after.message, after.reason in _TROUBLE))
     published = find(new.conditions, ConditionType.PUBLISHED)
     known = find(old.conditions, ConditionType.PUBLISHED)
-    if published is not None and published.status is ConditionStatus.FALSE:
-        if known is None or known.message != published.message:
-            told.append(Happening(published.reason, published.message, True))
+    moved = published is not None and published.status is ConditionStatus.FALSE
+    if published is not None and moved and (known is None or known.message != published.message):
+        told.append(Happening(published.reason, published.message, True))
     return told

@@ -23,9 +23,14 @@ def fit(status: RunStatus) -> RunStatus:
 
 
 def wire(status: RunStatus) -> dict[str, Any]:
-    """The status as it is written: what is empty is left out."""
-    dumped = _dense(fit(status).to_wire())
-    return dumped if isinstance(dumped, dict) else {}
+    """The status as it is written."""
+    return dense(fit(status).to_wire())
+
+
+def dense(status: dict[str, Any]) -> dict[str, Any]:
+    """The status without what is empty."""
+    found: dict[str, Any] = _dense(status)
+    return found
 
 
 def _dense(value: Any) -> Any:

@@ -1,0 +1,180 @@
+"""The operator put together: watches feed the queue, the queue feeds the reconcilers, feed and sweep watch over it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from bascule_api import image_builds, procedures, tenants
+from bascule_codec import Keyring
+from bascule_operator import handlers, metrics
+from bascule_operator.connections.kube import Kube
+from bascule_operator.connections.temporal import Place, Temporal
+from bascule_operator.errors import ConflictError, OperatorError, TemporalUnavailableError
+from bascule_operator.events import Recorder
+from bascule_operator.feed import Feed
+from bascule_operator.health import Health
+from bascule_operator.queue import Queue
+from bascule_operator.reconcilers.image_builds import KIND as IMAGE_BUILDS
+from bascule_operator.reconcilers.runs import RunsReconciler
+from bascule_operator.reconcilers.tenants import TenantsReconciler, wake_blocked
+from bascule_operator.reconcilers.world import News, World, newer
+from bascule_operator.settings import Settings
+from bascule_operator.store import Key, LiveRun, Store
+from bascule_operator.sweep import Sweep
+
+log = logging.getLogger(__name__)
+
+RUNNING_KINDS = (image_builds.KIND,)
+PLATFORM_KINDS = (tenants.KIND, procedures.KIND)
+SHUTDOWN_SECONDS = 10.0
+_UNAVAILABLE_BACKOFF = 15.0
+
+
+class Bridge:
+    """Everything between the two banks, in one event loop."""
+
+    def __init__(self, settings: Settings, kube: Kube, temporal: Temporal) -> None:
+        self._settings = settings
+        self.store = Store()
+        self.queue: Queue[Key, News] = Queue(settings.max_concurrency, newer)
+        self.recorder = Recorder(kube, socket.gethostname())
+        self.world = World(
+            kube=kube,
+            temporal=temporal,
+            store=self.store,
+            queue=self.queue,
+            recorder=self.recorder,
+            clock=lambda: datetime.now(UTC).replace(microsecond=0),
+            ui_url=settings.temporal_ui_url,
+        )
+        self.sweep = Sweep(self.world, settings.selector)
+        self.feed = Feed(temporal, self.store, self._place, self.queue.add, time.monotonic)
+        self.health = Health(self.queue.stuck_for, self.queue.measure)
+        self._reconcilers: dict[str, Callable[[Key, News | None], Awaitable[float | None]]] = {
+            "ImageBuild": RunsReconciler(IMAGE_BUILDS, self.world).reconcile,
+            "Tenant": TenantsReconciler(self.world).reconcile,
+        }
+
+    def _place(self, run: LiveRun) -> Place:
+        return self.world.place(run.tenant, run.temporal_namespace)
+
+    def seen(self, key: Key, body: dict[str, Any], gone: bool) -> None:
+        """What a watch tells."""
+        if gone:
+            self.store.remove(key)
+        elif not self.store.put(key, body):
+            return  # our own write coming back, or an older version
+        if key.kind == "Procedure":
+            wake_blocked(self.world)
+        else:
+            self.queue.add(key)
+
+    async def reconcile(self, key: Key, news: News | None) -> float | None:
+        """One turn of one key."""
+        with metrics.RECONCILE_SECONDS.labels(key.kind).time():
+            return await self._reconcilers[key.kind](key, news)
+
+    def failed(self, key: Key, error: BaseException, count: int) -> float | None:
+        """Log a failure and choose the delay before the next attempt; None: the queue's own backoff."""
+        metrics.RECONCILE_ERRORS.labels(key.kind, type(error).__name__).inc()
+        extra = {"resource": str(key), "error": str(error)}
+        if isinstance(error, ConflictError):
+            return 0.2 * count
+        if isinstance(error, OperatorError):
+            if count in (1, 5) or count % 20 == 0:
+                log.warning("will be tried again (%s)", type(error).__name__, extra=extra)
+            return min(_UNAVAILABLE_BACKOFF, 0.5 * 2**count) if isinstance(error, TemporalUnavailableError) else None
+        log.error("a reconciliation failed", extra=extra, exc_info=error)
+        return None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set or a watch cannot be kept. Raises what ended it."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(_server(self.health, self._settings.http_port))
+            background: list[asyncio.Task[Any]] = [
+                asyncio.create_task(self.health.probe(self._banks()), name="health"),
+                asyncio.create_task(self.recorder.run(), name="events"),
+            ]
+            stack.push_async_callback(_cancel, background)
+            # What is there is listed before anything is decided: a build must not wait for a Tenant not yet seen.
+            await self._first_listing(stop)
+            if stop.is_set():
+                return
+            serving = [
+                asyncio.create_task(self.queue.run(self.reconcile, self.failed), name="queue"),
+                asyncio.create_task(self.feed.run(), name="feed"),
+                asyncio.create_task(self.sweep.run(self._settings.resync_seconds), name="sweep"),
+                asyncio.create_task(self._watch(stop), name="watches"),
+            ]
+            background += serving
+            stopped = asyncio.create_task(stop.wait(), name="stop")
+            background.append(stopped)
+            done, _ = await asyncio.wait([*background], return_when=asyncio.FIRST_COMPLETED)
+            await self.queue.close(SHUTDOWN_SECONDS)
+            await self.recorder.flush(1.0)
+            stop.set()
+            for task in done:
+                task.result()
+
+    def _banks(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        kube, temporal = self.world.kube, self.world.temporal
+        return {
+            "kubernetes": lambda: kube.request("GET", "/version", resource="version"),
+            "temporal": temporal.service_info,
+        }
+
+    async def _first_listing(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self.sweep.resync()
+            except OperatorError as error:
+                log.warning("resources cannot be listed yet", extra={"error": str(error)})
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 2.0)
+            else:
+                return
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        kinds = (*RUNNING_KINDS, *PLATFORM_KINDS)
+        watched = handlers.registry(kinds, self.seen)
+        settings = handlers.watch_settings(RUNNING_KINDS, self._settings.selector)
+        await handlers.serve(watched, settings, stop)
+
+
+class _server:  # noqa: N801 - used like a function
+    def __init__(self, health: Health, port: int) -> None:
+        self._health, self._port = health, port
+
+    async def __aenter__(self) -> web.AppRunner:
+        self._runner = web.AppRunner(self._health.application(), access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, None, self._port).start()
+        return self._runner
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._runner.cleanup()
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Connect both banks and run the bridge between them until `stop` is set."""
+    keyring = Keyring.from_directory(settings.payload_keys_dir)
+    kube = await Kube.connect(settings.kubeconfig)
+    try:
+        await Bridge(settings, kube, Temporal(settings.temporal_address, keyring)).run(stop)
+    finally:
+        await kube.close()

@@ -1,0 +1,57 @@
+"""Registrations: which kinds are watched, and that every event goes to one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from bascule_api import names
+from bascule_api.base import Kind
+from bascule_operator.store import Key, key_of
+
+Seen = Callable[[Key, dict[str, Any], bool], None]
+"""(key, object, whether it is gone) -> None"""
+
+
+def registry(kinds: tuple[Kind, ...], seen: Seen) -> kopf.OperatorRegistry:
+    """The watches of these kinds."""
+    watched = kopf.OperatorRegistry()
+    kopf.on.login(registry=watched)(login)
+    for kind in kinds:
+        kopf.on.event(names.GROUP, names.VERSION, kind.plural, registry=watched, id=kind.kind)(_handler(kind, seen))
+    return watched
+
+
+def _handler(kind: Kind, seen: Seen) -> Any:
+    async def handle(event: Any, **_: Any) -> None:
+        body = dict(event["object"])
+        seen(key_of(kind.kind, body), body, event["type"] == "DELETED")
+
+    return handle
+
+
+def login(**kwargs: Any) -> Any:
+    """The pod's service account, else the kubeconfig that KUBECONFIG names: what our own requests use, too."""
+    return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
+
+
+def watch_settings(kinds: tuple[Kind, ...], selector: str) -> kopf.OperatorSettings:
+    """kopf as a watch and nothing more: it writes nothing, and its streams never hang for ever."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 600
+    settings.watching.client_timeout = 660
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 10
+    settings.queueing.idle_timeout = 2
+    settings.process.ultimate_exiting_timeout = 20
+    if selector:
+        for kind in kinds:
+            settings.watching.label_selectors[f"{names.GROUP}/{names.VERSION}/{kind.plural}"] = selector
+    return settings

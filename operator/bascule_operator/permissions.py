@@ -1,0 +1,40 @@
+"""What the operator's calls need of the API server, exactly. The chart renders its roles from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bascule_api import names
+
+
+class Scope(StrEnum):
+    """Where a rule holds."""
+
+    CLUSTER = "Cluster"
+    OWN_NAMESPACE = "OwnNamespace"
+    """The namespace that the operator runs in."""
+
+
+@dataclass(frozen=True)
+class PolicyRule:
+    scope: Scope
+    api_group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+
+
+RULES = (
+    PolicyRule(
+        Scope.CLUSTER,
+        names.GROUP,
+        ("imagebuilds", "tenants"),
+        ("get", "list", "watch", "patch"),
+        "the resources; patching puts our finalizer on and takes it off",
+    ),
+    PolicyRule(Scope.CLUSTER, names.GROUP, ("imagebuilds/status", "tenants/status"), ("patch",), "their status"),
+    PolicyRule(Scope.CLUSTER, names.GROUP, ("procedures",), ("get", "list", "watch"), "what steps may name"),
+    PolicyRule(Scope.CLUSTER, "", ("namespaces",), ("get",), "whether a tenant's steps namespace is there"),
+    PolicyRule(Scope.CLUSTER, "events.k8s.io", ("events",), ("create", "patch"), "Events on what happens to resources"),
+)

@@ -1,0 +1,64 @@
+"""ImageBuilds: what they add to the reconciler of everything that runs."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from bascule_api.image_builds import (
+    REVISION_FIELDS,
+    ImageBuildResult,
+    ImageBuildSpec,
+    ImageBuildStatus,
+)
+from bascule_api.runs import RunStatus
+from bascule_operator.decisions import image_builds
+from bascule_operator.decisions.image_builds import Published
+from bascule_operator.decisions.views import RunView
+from bascule_operator.reconcilers.runs import RunKind
+from bascule_operator.reconcilers.world import World
+from bascule_operator.store import Key, Store
+
+
+def complete(world: World, key: Key, old: RunStatus, new: RunStatus, view: RunView) -> RunStatus:
+    """The status with what concerns the image."""
+    if not isinstance(old, ImageBuildStatus) or not isinstance(new, ImageBuildStatus):
+        raise TypeError("an ImageBuild has an ImageBuildStatus")
+    return image_builds.complete(old, new, view, _rivals(world.store, key, new), world.clock())
+
+
+def _rivals(store: Store, key: Key, status: ImageBuildStatus) -> list[Published]:
+    """What other ImageBuilds of the same tenant published under the same tags."""
+    published, run = status.published, status.run
+    if published is None or run is None:
+        return []
+    found = []
+    for other in store.sharing_tags([(published.repository, tag.name) for tag in published.tags], key):
+        entry = store.get(other)
+        if entry is None or entry.tenant != run.tenant:
+            continue
+        try:
+            theirs = ImageBuildStatus.model_validate(entry.body["status"])
+        except ValidationError:
+            continue
+        if theirs.published and theirs.run and theirs.run.finished_at:
+            found.append(
+                Published(
+                    name=f"{other.namespace}/{other.name}",
+                    finished_at=theirs.run.finished_at,
+                    repository=theirs.published.repository,
+                    tags=tuple(theirs.published.tags),
+                )
+            )
+    return found
+
+
+KIND = RunKind(
+    kind=image_builds.KIND,
+    spec=ImageBuildSpec,
+    status=ImageBuildStatus,
+    result=ImageBuildResult,
+    fields=REVISION_FIELDS,
+    wants=image_builds.wants,
+    workflow_input=image_builds.workflow_input,
+    complete=complete,
+)

@@ -1,0 +1,170 @@
+"""Tenants: their Temporal namespaces, and who depends on them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from bascule_api import names
+from bascule_api.conditions import ConditionStatus
+from bascule_api.tenants import Tenant
+from bascule_operator import apply, observe
+from bascule_operator.connections.temporal import Place
+from bascule_operator.decisions import tenants
+from bascule_operator.decisions.happenings import Happening
+from bascule_operator.decisions.tenants import AddAttributes, Bank, Register, SetRetention, Tell
+from bascule_operator.decisions.wire import dense
+from bascule_operator.errors import (
+    ConflictError,
+    GoneError,
+    NamespaceMissingError,
+    OperatorError,
+    TemporalRefusedError,
+    TemporalUnavailableError,
+)
+from bascule_operator.reconcilers.world import News, World
+from bascule_operator.store import Json, Key
+
+log = logging.getLogger(__name__)
+
+RUN_KINDS = ("ImageBuild",)
+_PASSES = 8
+
+
+@dataclass(frozen=True)
+class Found:
+    """A Tenant and what it says now."""
+
+    key: Key
+    body: Json
+    tenant: Tenant
+
+
+class TenantsReconciler:
+    """Makes Tenants ready."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def reconcile(self, key: Key, news: News | None) -> float | None:
+        """Bring one Tenant forward. Returns after how many seconds to look again, or None."""
+        body = await observe.read(self._world.kube, key)
+        if body is None:
+            self._world.store.remove(key)
+            self._world.queue.forget(key)
+            self._neighbours(key)
+            return None
+        self._world.store.put(key, body)
+        try:
+            found = Found(key, body, Tenant.parse(body))
+        except ValidationError:
+            log.warning("a Tenant does not fit its schema", extra={"resource": str(key)})
+            return None
+        try:
+            return await (self._leave(found) if found.tenant.metadata.deletion_timestamp else self._serve(found))
+        except ConflictError:
+            return 0.1
+        except GoneError:
+            return 0.0
+
+    async def _serve(self, found: Found) -> float | None:
+        if names.TENANT_FINALIZER not in found.tenant.metadata.finalizers:
+            finalizers = [*found.tenant.metadata.finalizers, names.TENANT_FINALIZER]
+            body = await apply.set_finalizers(self._world.kube, found.key, found.body, finalizers)
+            self._world.store.put(found.key, body)
+            found = Found(found.key, body, Tenant.parse(body))
+        tenant = found.tenant
+        place = Place(tenant.temporal_namespace, tenant.spec.temporal.address)
+        rival = tenants.elder_rival(tenant, self._world.store.tenants.values())
+        steps = await observe.namespace_exists(self._world.kube, tenant.steps_namespace)
+        trouble: OperatorError | None = None
+        for _ in range(_PASSES):
+            bank, trouble = await self._bank(place)
+            decision = tenants.decide(tenant, rival, steps, bank)
+            if isinstance(decision, Tell):
+                await self._tell(found, decision)
+                if trouble:
+                    raise trouble
+                return decision.again
+            await self._prepare(place, tenant, decision)
+        # A namespace takes a moment until every frontend of Temporal knows it.
+        return 1.0
+
+    async def _bank(self, place: Place) -> tuple[Bank, OperatorError | None]:
+        try:
+            facts = await observe.temporal_namespace(self._world.temporal, place)
+        except NamespaceMissingError:
+            return Bank(exists=False), None
+        except (TemporalUnavailableError, TemporalRefusedError) as error:
+            return Bank(exists=None, silence=str(error)), error
+        return Bank(True, facts.owner, facts.retention_seconds, facts.attributes), None
+
+    async def _prepare(self, place: Place, tenant: Tenant, decision: Register | SetRetention | AddAttributes) -> None:
+        temporal = self._world.temporal
+        extra = {"tenant": tenant.metadata.name, "temporal_namespace": place.namespace}
+        match decision:
+            case Register():
+                await apply.register_namespace(temporal, place, tenant)
+                log.info("Temporal namespace registered", extra=extra)
+            case SetRetention():
+                await apply.set_retention(temporal, place, decision.seconds)
+            case AddAttributes():
+                await apply.add_search_attributes(temporal, place, set(decision.missing))
+
+    async def _tell(self, found: Found, tell: Tell) -> None:
+        active = sum(
+            1
+            for runs in self._world.store.live_runs().values()
+            for run in runs.values()
+            if run.tenant == found.key.name
+        )
+        new = tenants.status(found.tenant, tell, active, self._world.clock())
+        was_ready = tenants.serves(found.tenant)
+        if found.tenant.status is not None and dense(found.tenant.status.to_wire()) == dense(new.to_wire()):
+            return
+        written = await apply.write_status(self._world.kube, found.key, found.body, dense(new.to_wire()))
+        self._world.store.put(found.key, written)
+        if was_ready != tenants.serves(Tenant.parse(written)):
+            warning = tell.status is not ConditionStatus.TRUE
+            self._world.recorder.record(found.key, written, Happening(tell.reason, tell.message, warning))
+            self._neighbours(found.key)
+
+    async def _leave(self, found: Found) -> float | None:
+        """A Tenant that is being deleted goes when nothing depends on it."""
+        if names.TENANT_FINALIZER not in found.tenant.metadata.finalizers:
+            return None
+        dependants = await self._dependants(found.tenant)
+        if dependants:
+            await self._tell(found, tenants.leaving(dependants))
+            return 5.0
+        finalizers = [name for name in found.tenant.metadata.finalizers if name != names.TENANT_FINALIZER]
+        await apply.set_finalizers(self._world.kube, found.key, found.body, finalizers)
+        log.info("nothing depends on the Tenant any more", extra={"tenant": found.key.name})
+        return None
+
+    async def _dependants(self, tenant: Tenant) -> list[str]:
+        """Resources whose runs belong to the Tenant, as they are now."""
+        found = []
+        for kind in RUN_KINDS:
+            for body in await observe.listed(self._world.kube, kind, fresh=True):
+                run = (body.get("status") or {}).get("run") or {}
+                finalizers = body["metadata"].get("finalizers") or []
+                if run.get("tenant") == tenant.metadata.name and names.FINALIZER in finalizers:
+                    found.append(f"{kind} {body['metadata']['namespace']}/{body['metadata']['name']}")
+        return found
+
+    def _neighbours(self, key: Key) -> None:
+        """Whoever may be concerned: other Tenants, and resources that wait for one."""
+        for other in self._world.store.keys("Tenant"):
+            if other != key:
+                self._world.queue.add(other)
+        wake_blocked(self._world)
+
+
+def wake_blocked(world: World) -> None:
+    """Look again at every resource that something keeps from starting."""
+    for key, entry in world.store.entries():
+        if entry.blocked:
+            world.queue.add(key)

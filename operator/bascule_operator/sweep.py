@@ -1,0 +1,120 @@
+"""What events cannot be trusted with: every so often all resources are listed, and compared with what runs.
+
+A watch may miss deletions, a patch may have failed, and a leader that was paused may have started a run late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from bascule_api import names
+from bascule_api.progress import RunIdentity
+from bascule_operator import apply, metrics, observe
+from bascule_operator.connections.temporal import Place
+from bascule_operator.decisions.tenants import serves
+from bascule_operator.errors import OperatorError
+from bascule_operator.reconcilers.tenants import RUN_KINDS, wake_blocked
+from bascule_operator.reconcilers.world import World
+from bascule_operator.store import Json, Key, key_of
+
+log = logging.getLogger(__name__)
+
+_OPEN_RUNS = f"{names.SEARCH_UID} IS NOT NULL AND ExecutionStatus = 'Running'"
+
+
+class Sweep:
+    """Lists, compares, and has looked at again what needs it."""
+
+    def __init__(self, world: World, selector: str = "") -> None:
+        self._world = world
+        self._selector = selector
+
+    async def run(self, interval: float) -> None:
+        """Serve for ever. The first listing was done before the watches began."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.resync()
+                await self.orphans()
+            except OperatorError as error:
+                log.warning("the sweep was not finished", extra={"error": str(error)})
+
+    async def resync(self) -> None:
+        """List everything; forget what is gone; have looked at again what is not at rest. Raises OperatorError."""
+        for kind in ("Procedure", "Tenant", *RUN_KINDS):
+            selector = self._selector if kind in RUN_KINDS else ""
+            known = set(self._world.store.keys(kind))
+            bodies = await observe.listed(self._world.kube, kind, selector)
+            found = {key_of(kind, body): body for body in bodies}
+            for gone in known - found.keys():
+                # The list may come from a cache that is older than the watch: the reconciler looks for itself.
+                self._world.queue.add(gone) if kind != "Procedure" else self._world.store.remove(gone)
+            for key, body in found.items():
+                news = self._world.store.put(key, body)
+                if kind != "Procedure" and (kind == "Tenant" or restless(body) or (news and key not in known)):
+                    self._world.queue.add(key)
+        wake_blocked(self._world)
+
+    async def orphans(self) -> None:
+        """Cancel runs whose resource is gone, in the namespace of every Tenant that is served."""
+        places = {
+            Place(tenant.temporal_namespace, tenant.spec.temporal.address)
+            for tenant in self._world.store.tenants.values()
+            if serves(tenant) or tenant.metadata.deletion_timestamp
+        }
+        for place in sorted(places):
+            try:
+                async for row in observe.rows(self._world.temporal, place, _OPEN_RUNS):
+                    if row.view.identity is not None and await self._is_orphan(row, row.view.identity):
+                        await self._cancel(place, row)
+            except OperatorError as error:
+                extra = {"temporal_namespace": place.namespace, "error": str(error)}
+                log.warning("orphans could not be looked for", extra=extra)
+
+    async def _is_orphan(self, row: observe.Row, identity: RunIdentity) -> bool:
+        """Whether nothing speaks for the run: not what was last seen, and not the API server either."""
+        key = Key(identity.kind, identity.namespace, identity.name)
+        if identity.kind not in RUN_KINDS or row.uid != identity.uid:
+            return False
+        entry = self._world.store.get(key)
+        if entry is not None and speaks_for(entry.body, identity):
+            return False
+        body = await observe.read(self._world.kube, key)
+        return body is None or not speaks_for(body, identity)
+
+    async def _cancel(self, place: Place, row: observe.Row) -> None:
+        await apply.cancel_run(self._world.temporal, place, row.workflow_id, "the resource is gone")
+        metrics.ORPHANS_CANCELLED.inc()
+        extra = {"workflow": row.workflow_id, "temporal_namespace": place.namespace}
+        log.warning("a run without a resource is cancelled", extra=extra)
+
+
+def speaks_for(body: Json, identity: RunIdentity) -> bool:
+    """Whether the resource is the one that the run belongs to, and the run not one of its past."""
+    run = (body.get("status") or {}).get("run") or {}
+    if body["metadata"].get("uid") != identity.uid:
+        return False
+    number = int(run.get("number", 0))
+    same = identity.number == number and bool(run.get("revision") == identity.revision)
+    return identity.number > number or same
+
+
+def restless(body: Json) -> bool:
+    """Whether the resource may need something: not all of it was seen, something runs, waits, or is leaving."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    run = status.get("run") or {}
+    return bool(
+        "deletionTimestamp" in metadata
+        or status.get("observedGeneration") != metadata.get("generation")
+        or (run and not run.get("outcome"))
+        or status.get("blocked")
+        or _asks(metadata, status)
+    )
+
+
+def _asks(metadata: Json, status: Json) -> bool:
+    """Whether an annotation asks for something that was not taken up."""
+    annotations, handled = metadata.get("annotations") or {}, status.get("handled") or {}
+    request, cancel = annotations.get(names.REQUESTED_AT, ""), annotations.get(names.CANCEL, "")
+    return request != handled.get("request", "") or cancel != handled.get("cancel", "")
