@@ -96,8 +96,8 @@ def speaks_for(body: Json, identity: RunIdentity) -> bool:
     if body["metadata"].get("uid") != identity.uid:
         return False
     number = int(run.get("number", 0))
-    same = identity.number == number and bool(run.get("revision") == identity.revision)
-    return identity.number > number or same
+    same = identity.number == number and run.get("revision") == identity.revision
+    return bool(identity.number > number or same)
 
 
 def restless(body: Json) -> bool:
