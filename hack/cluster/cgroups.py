@@ -82,52 +82,50 @@ class ClusterGroup:
         """Return the ids of all processes of the cluster or of one of its machines."""
         found: set[int] = set()
         for root in self.roots:
-            for group in _tree(root / machine):
-                with suppress(FileNotFoundError, OSError):
+            for group in _bottom_up(root / machine):
+                with suppress(OSError):
                     found |= {int(pid) for pid in (group / "cgroup.procs").read_text().split()}
         return found
 
-    def kill(self, machine: str = "", patience: float = 30.0) -> None:
-        """End every process with SIGKILL and wait until they are gone, whatever they start meanwhile."""
+    def destroy(self, machine: str = "", patience: float = 30.0) -> None:
+        """End every process with SIGKILL and remove the groups, whatever is started meanwhile.
+
+        Raises ClusterError when this process is one of them, or something is still there when patience is over.
+        """
+        if os.getpid() in self.processes(machine):
+            raise ClusterError("this command runs inside the cluster itself (by `exec`); leave that shell first")
         deadline = time.monotonic() + patience
-        while pids := self.processes(machine) - {os.getpid()}:
+        while True:
+            pids = self.processes(machine)
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            left = [group for root in self.roots for group in _bottom_up(root / machine) if not _removed(group)]
+            if not left:
+                return
             if time.monotonic() > deadline:
-                raise ClusterError(f"these processes of cluster {self.name} do not end: {sorted(pids)}")
-            time.sleep(0.05)
-
-    def remove(self, machine: str = "") -> None:
-        """Remove the groups. Raises ClusterError when one is still in use after a few seconds."""
-        for root in self.roots:
-            for group in reversed(list(_tree(root / machine))):
-                _remove_group(group)
+                raise ClusterError(f"still there: the control groups {left} with the processes {sorted(pids)}")
+            time.sleep(0.02)
 
     def exists(self) -> bool:
         """Tell whether anything of the cluster's groups is there."""
         return any(root.exists() for root in self.roots)
 
 
-def _tree(root: Path) -> Iterator[Path]:
-    """Yield a group and all groups below it, parents first."""
-    for directory, _, _ in os.walk(root):
+def _bottom_up(root: Path) -> Iterator[Path]:
+    """Yield all groups below a group, children first, and then the group."""
+    for directory, _, _ in os.walk(root, topdown=False):
         yield Path(directory)
 
 
-def _remove_group(group: Path) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            group.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"the control group {group} is still in use: {error}") from error
-            time.sleep(0.05)
-        else:
-            return
+def _removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _inherit_cpuset(group: Path) -> None:

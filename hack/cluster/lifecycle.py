@@ -239,8 +239,7 @@ def refresh_images(made: Site) -> dict[str, str]:
 def stop_component(made: Site, name: str, how: signal.Signals | None = None) -> None:
     """End a component, or switch a node off with everything on it."""
     if name in NODES:
-        made.group.kill(name)
-        made.group.remove(name)
+        made.group.destroy(name)
         return
     component = made.component(name)
     default = signal.SIGKILL if name in _NOT_GENTLY else signal.SIGTERM
@@ -274,8 +273,7 @@ def take_down(name: str) -> None:
 
 def _remove(paths: Paths, group: ClusterGroup) -> None:
     record = read_record(paths)
-    group.kill()
-    group.remove()
+    group.destroy()
     if record:
         network.wait_until_gone(record.host_link)
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]

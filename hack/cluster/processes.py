@@ -14,6 +14,7 @@ from hack.cluster.paths import Paths
 from hack.cluster.shell import ClusterError, tail
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_EXEC_TRIES = 40
 # Joins the machine's control groups before anything else: from here on `down` finds the process, come what may.
 _LAUNCH = """
 pidfile=$1; shift
@@ -84,11 +85,23 @@ def _read_pid(pidfile: Path) -> int | None:
 
 
 def _is_component(pid: int, cluster: str, name: str) -> bool:
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
+    variables = _environment_of(pid)
     return f"BASCULE_CLUSTER={cluster}".encode() in variables and f"BASCULE_COMPONENT={name}".encode() in variables
+
+
+def _environment_of(pid: int) -> list[bytes]:
+    """Read a process's environment; nothing for one that ended."""
+    for _ in range(_EXEC_TRIES):
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes()
+            ended = ") Z " in Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return []
+        if variables or ended:
+            return variables.split(b"\0")
+        # In the middle of executing another program a process has no environment for a moment.
+        time.sleep(0.005)
+    return []
 
 
 def end(paths: Paths, name: str, how: signal.Signals = signal.SIGTERM, patience: float = 10.0) -> None:
