@@ -26,10 +26,8 @@ def members(enum: type[StrEnum]) -> list[Member]:
     source = textwrap.dedent(inspect.getsource(enum))
     groups = _groups(source)
     found: list[Member] = []
-    for node, following in _pairs(ast.parse(source)):
-        name = node.targets[0]
-        assert isinstance(name, ast.Name)
-        group = next((text for line, text in reversed(groups) if line < node.lineno), "")
+    for name, following in _pairs(ast.parse(source)):
+        group = next((text for line, text in reversed(groups) if line < name.lineno), "")
         found.append(Member(enum[name.id].value, _docstring(following), group))
     return found
 
@@ -39,11 +37,12 @@ def _groups(source: str) -> list[tuple[int, str]]:
     return [(number, match[1]) for number, line in lines if (match := _GROUP.match(line))]
 
 
-def _pairs(module: ast.Module) -> Iterator[tuple[ast.Assign, ast.stmt | None]]:
+def _pairs(module: ast.Module) -> Iterator[tuple[ast.Name, ast.stmt | None]]:
+    """The name of each member, with the statement that follows it."""
     body = next(node for node in module.body if isinstance(node, ast.ClassDef)).body
     for node, following in zip(body, [*body[1:], None], strict=True):
-        if isinstance(node, ast.Assign):
-            yield node, following
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0], following
 
 
 def _docstring(node: ast.stmt | None) -> str:

@@ -23,7 +23,9 @@ class Rule(Protocol):
     """One rule as operator and workers declare it, each in its own module."""
 
     @property
-    def scope(self) -> str: ...
+    def scope(self) -> str:
+        """Cluster, OwnNamespace, StepsNamespace or TenantNamespace."""
+
     @property
     def api_group(self) -> str: ...
     @property
@@ -44,9 +46,9 @@ def checked(rules: Iterable[Rule]) -> list[Rule]:
     for rule in result:
         words = {rule.api_group, *rule.resources, *rule.verbs}
         if found := words & {"*", "escalate", "bind", "impersonate"}:
-            raise TooBroadError(f"{rule.why}: {', '.join(sorted(found))} is not least privilege")
+            raise TooBroadError(f"{', '.join(sorted(found))} is not least privilege: {rule}")
         if rule.scope == "Cluster" and "secrets" in rule.resources:
-            raise TooBroadError(f"{rule.why}: nobody reads Secrets all over the cluster")
+            raise TooBroadError(f"nobody reads Secrets all over the cluster: {rule}")
     return result
 
 
@@ -112,9 +114,9 @@ def chart_roles(account: str, source: str, rules: Sequence[Rule]) -> str:
 def _python_rules(name: str, rules: Iterable[Rule]) -> str:
     lines = [f"{name}: tuple[dict[str, list[str]], ...] = ("]
     for rule in rules:
+        verbs = ", ".join(f'"{verb}"' for verb in rule.verbs)
         # One resource each, so that a role can name the objects of one and not of the other.
         for resource in rule.resources:
-            verbs = ", ".join(f'"{verb}"' for verb in rule.verbs)
             lines.append(f"    # {rule.why}")
             lines.append(f'    {{"apiGroups": ["{rule.api_group}"], "resources": ["{resource}"], "verbs": [{verbs}]}},')
     return "\n".join([*lines, ")"])

@@ -38,7 +38,13 @@ class Duration(str):
         return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)([dhms])", self))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, str) and self.seconds == Duration(other).seconds
+        if not isinstance(other, str) or re.fullmatch(DURATION_PATTERN, other) is None:
+            return False
+        return self.seconds == Duration(other).seconds
+
+    def __ne__(self, other: object) -> bool:
+        # str brings a __ne__ of its own, which would compare the texts.
+        return not self == other
 
     def __hash__(self) -> int:
         return hash(self.seconds)

@@ -7,15 +7,15 @@ STEPS_NAMESPACE_RULES: tuple[dict[str, list[str]], ...] = (
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
     # the last lines of a failed step
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
-    # what a run pinned at its start
+    # what a run pinned
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "delete"]},
-    # what a run pinned at its start
+    # what a run pinned
     {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "delete"]},
 )
 
 TENANT_NAMESPACE_RULES: tuple[dict[str, list[str]], ...] = (
-    # what a resource names, copied once at the start
+    # what a resource names
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
-    # what a resource names, copied once at the start
+    # what a resource names
     {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]},
 )
