@@ -92,12 +92,11 @@ class Sweep:
 
 def speaks_for(body: Json, identity: RunIdentity) -> bool:
     """Whether the resource is the one that the run belongs to, and the run not one of its past."""
-    run = (body.get("status") or {}).get("run") or {}
+    run: Json = (body.get("status") or {}).get("run") or {}
     if body["metadata"].get("uid") != identity.uid:
         return False
-    number = int(run.get("number", 0))
-    same = identity.number == number and run.get("revision") == identity.revision
-    return bool(identity.number > number or same)
+    current = (int(run.get("number", 0)), str(run.get("revision", "")))
+    return identity.number > current[0] or (identity.number, identity.revision) == current
 
 
 def restless(body: Json) -> bool:
@@ -117,4 +116,4 @@ def _asks(metadata: Json, status: Json) -> bool:
     """Whether an annotation asks for something that was not taken up."""
     annotations, handled = metadata.get("annotations") or {}, status.get("handled") or {}
     request, cancel = annotations.get(names.REQUESTED_AT, ""), annotations.get(names.CANCEL, "")
-    return request != handled.get("request", "") or cancel != handled.get("cancel", "")
+    return bool(request != handled.get("request", "") or cancel != handled.get("cancel", ""))
