@@ -73,7 +73,7 @@ def _attach(
     digest = layout.finish(REPORT, [layer], annotations, subject=fetched.descriptor)
     tag = f"{fetched.descriptor.digest.replace(':', '-')}.policy"
     try:
-        oci_artifacts.push(layout, f"{registry.repository(reference)}:{tag}", step.environment, patience=20)
+        oci_artifacts.push(layout, f"{registry.repository(reference)}:{tag}", step.environment, patience=5)
     except StepError as error:
         message = f"the report could not be attached: {error}; found: {findings.story(found)}"
         raise StepError(error.report.exit_code, message) from None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from types import FrameType
 
 MESSAGE_LIMIT = 4096
 """Bytes of a termination message; the kubelet cuts off what is beyond, and half of a JSON document is none."""
@@ -99,8 +100,12 @@ def main(program: Callable[[Step], Report]) -> int:
     """The whole of a step's `__main__`. Returns the exit code."""
     # The first process of a container gets no default action for signals: without a handler it would run on until it
     # is killed, and with it what it started.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _stop)
     return run(program, os.environ)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise StepError(ExitCode.UNAVAILABLE, f"stopped by {signal.Signals(number).name}")
 
 
 def run(program: Callable[[Step], Report], environment: Mapping[str, str]) -> int:

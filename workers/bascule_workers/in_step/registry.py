@@ -11,11 +11,11 @@ from pathlib import Path
 from bascule_workers.in_step.contract import ExitCode, StepError
 
 REFUSED = re.compile(
-    r"unauthorized|authentication required|denied|forbidden|status( code)?:? 40[0135]|invalid username/password"
+    r"unauthorized|authentication required|denied|forbidden|status[a-z :]{0,24}40[0135]|invalid username/password"
     r"|x509:|server gave HTTP response to HTTPS client|certificate (is|has)|manifest invalid|name invalid",
     re.IGNORECASE,
 )
-ABSENT = re.compile(r"manifest unknown|name unknown|blob unknown|status( code)?:? 404", re.IGNORECASE)
+ABSENT = re.compile(r"manifest unknown|name unknown|blob unknown|status[a-z :]{0,24}404", re.IGNORECASE)
 _FATAL = re.compile(r'level=fatal msg="?(?P<text>.*?)"?$')
 
 

@@ -18,7 +18,7 @@ from bascule_workers.packer import machine_readable, publication, template
 from bascule_workers.packer.machine_readable import Artifact
 from bascule_workers.packer.tool import Outcome, Packer
 
-_PATIENCE, _PATIENCE_ELSEWHERE = 20.0, 300.0
+_PATIENCE, _PATIENCE_ELSEWHERE = 5.0, 300.0
 """Seconds to wait for the registry: short where another attempt of the step can do it, long where none can follow."""
 
 

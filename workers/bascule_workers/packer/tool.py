@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,6 +15,8 @@ from types import FrameType
 from bascule_workers.packer import machine_readable
 from bascule_workers.packer.machine_readable import Line
 
+_GRACE = 20.0
+"""Seconds for Packer to clean up after a request to stop; a pod is killed 30 seconds after it."""
 _LINES = 100_000
 """Lines of Packer's output that are kept; a build that prints more is not believed."""
 
@@ -45,6 +48,7 @@ class Packer:
     def _environment(self) -> dict[str, str]:
         """Nothing of the pod's may steer Packer, and it reports to nobody and keeps nothing."""
         inherited = {name: value for name, value in self.environment.items() if not name.startswith("PACKER_")}
+        # Packer's plugins listen on sockets in TMPDIR; the path of a socket may have some hundred bytes and no more.
         folders = {"PACKER_CONFIG_DIR": "config", "PACKER_CACHE_DIR": "cache", "TMPDIR": "tmp", "HOME": "user"}
         for folder in folders.values():
             (self.home / folder).mkdir(parents=True, exist_ok=True)
@@ -75,12 +79,25 @@ class Packer:
             text=True,
             encoding="utf-8",
             errors="replace",
+            start_new_session=True,
         )
+        threading.Thread(target=_sweep, args=(process,), daemon=True).start()
         other = _Tail(process)
         with _passing_on(process) as stopped:
             lines = tuple(_read(process))
             code = process.wait()
         return Outcome(code, lines, other.text(), stopped.is_set())
+
+
+def _sweep(process: subprocess.Popen[str]) -> None:
+    """When Packer has ended, end what it left running: that holds our end of the output open, for hours maybe."""
+    process.wait()
+    _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _variables(variables: Sequence[str]) -> list[str]:
@@ -121,10 +138,13 @@ class _Tail:
 
 @contextmanager
 def _passing_on(process: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """A request to stop becomes Packer's, which then takes back what it began; we wait for that."""
+    """A request to stop becomes Packer's, which then takes back what it began; we wait for that while we may."""
     stopped = threading.Event()
+    late = threading.Timer(_GRACE, _kill_group, [process])
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if not stopped.is_set():
+            late.start()
         stopped.set()
         process.send_signal(signal.SIGTERM)
 
@@ -132,5 +152,6 @@ def _passing_on(process: subprocess.Popen[str]) -> Iterator[threading.Event]:
     try:
         yield stopped
     finally:
+        late.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
