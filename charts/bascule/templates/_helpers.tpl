@@ -42,6 +42,9 @@ capabilities: {drop: [ALL]}
   value: "8080"
 - name: HOME
   value: /tmp
+# The user id has no name in the image, and libraries that ask for one would fail.
+- name: USER
+  value: bascule
 {{- if .Values.trust.caBundle }}
 - name: SSL_CERT_FILE
   value: /etc/bascule/ca/ca-bundle.crt
