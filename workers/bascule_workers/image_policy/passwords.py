@@ -18,7 +18,7 @@ _DES = re.compile(r"[./0-9A-Za-z]{13}")
 # with more, one hash could keep us busy for hours.
 _AFFORDABLE = (
     re.compile(r"\$1\$[^$]{0,8}\$.+"),
-    re.compile(r"\$[56]\$(rounds=[0-9]{1,5}\$)?[^$]{0,16}\$.+"),
+    re.compile(r"\$[56]\$(rounds=[0-9]{1,5}\$)?(?!rounds=)[^$]{0,16}\$.+"),
     re.compile(r"\$2[abxy]\$(0[4-9]|1[0-2])\$.+"),
     re.compile(r"\$g?y\$j[1-9]T\$[^$]+\$.+"),
     _DES,
