@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 import pydantic
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import ServiceClient
@@ -108,7 +109,8 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 - one tenant's trouble, whatever it is, stays its own
                 failures += 1
                 delay = min(MAX_BACKOFF_SECONDS, 2.0 ** min(failures - 1, 5))
-                logger.warning("tenant %s: %s; again in %.0f s", tenant.metadata.name, error, delay)
+                said = (str(error) or type(error).__name__).splitlines()[0]
+                logger.warning("tenant %s: %s; again in %.0f s", tenant.metadata.name, said, delay)
                 try:
                     async with asyncio.timeout(delay):
                         await stop.wait()
@@ -116,9 +118,8 @@ class Supervisor:
                     pass
 
     async def _work(self, tenant: Tenant, stop: asyncio.Event) -> None:
-        service = await self._connected(tenant.spec.temporal.address or self._equipment.temporal_address)
-        converter = data_converter(self._equipment.keyring, tenant.temporal_namespace)
-        client = Client(service, namespace=tenant.temporal_namespace, data_converter=converter)
+        address = tenant.spec.temporal.address or self._equipment.temporal_address
+        client = await self._client(address, tenant)
         worker = make_worker(client, tenant, self._equipment)
         logger.info("tenant %s: serving %s in %s", tenant.metadata.name, worker.task_queue, tenant.temporal_namespace)
         running = asyncio.create_task(worker.run())
@@ -128,8 +129,20 @@ class Supervisor:
             if not running.done():
                 await worker.shutdown()
             await running
+        except Exception:
+            # A worker that broke stays registered with its connection, and would shut out its successor.
+            self._connections.pop(address, None)
+            raise
         finally:
             stopped.cancel()
+
+    async def _client(self, address: str, tenant: Tenant) -> Client:
+        """A client of the tenant's namespace. Raises RPCError while the namespace is not there."""
+        service = await self._connected(address)
+        namespace = tenant.temporal_namespace
+        await service.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+        converter = data_converter(self._equipment.keyring, namespace)
+        return Client(service, namespace=namespace, data_converter=converter)
 
     async def _connected(self, address: str) -> ServiceClient:
         """One connection per server, however many tenants."""

@@ -70,7 +70,7 @@ class JobRunner:
         # What cannot even start is the platform's failure, not the build's or the test's.
         kind = failed.kind or (failure if failed.exit_code is not None and not prepared else FailureType.STEP_FAILED)
         secrets = await self._secrets(request)
-        lines = "" if prepared else await self._last_lines(request, failed.pod, failed.container)
+        lines = "" if failed.kind else await self._last_lines(request, failed.pod, failed.container)
         message = _joined(failures.redacted(failed.message, secrets), lines)
         return StepFailedError(message, kind, retryable=repeatable and request.job_attempt < retry.attempts)
 

@@ -199,10 +199,8 @@ class Run(ABC):
 
     async def _repeated(self, record: StepRecord, activity: Activity[R, T], request: R, limit: timedelta | None) -> T:
         begun, errors = workflow.time(), 0
+        record.attempts = record.attempts or 1
         while True:
-            if not request.note:
-                record.attempts += 1
-                self.touch()
             try:
                 report = await self.call(activity, request)
             except ActivityError as error:
@@ -213,6 +211,8 @@ class Run(ABC):
                 self._raise_if_final(record.name, trouble, workflow.time() - begun, limit)
                 request = request.model_copy(update=trouble.next_attempt(request.job_attempt))
                 await self._pause(failures.backoff(errors))
+                record.attempts += 1
+                self.touch()
                 continue
             self._check_ending()
             if isinstance(report, Done):
@@ -232,7 +232,6 @@ class Run(ABC):
         if report.again_after:
             await self._pause(report.again_after)
         self._waiting = None
-        # A blank note would count as a new attempt.
         return request.model_copy(update={"note": report.reason or "running"})
 
     def _raise_if_final(self, step: str, trouble: Trouble, spent: float, limit: timedelta | None) -> None:
