@@ -37,6 +37,8 @@ class Use(StrEnum):
     """Builds the candidate image; must report the result `digest`."""
     IMAGE_BUILD_TEST = "ImageBuild/test"
     """Tests the candidate image."""
+    IMAGE_BUILD_UNDO = "ImageBuild/undo"
+    """Deletes what a build made outside of the registry."""
     PATCH_CAMPAIGN_PATCH = "PatchCampaign/patch"
     """Patches a target."""
     PATCH_CAMPAIGN_ROLLBACK = "PatchCampaign/rollback"

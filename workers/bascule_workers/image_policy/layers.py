@@ -25,6 +25,8 @@ _KEY = re.compile(
     rb"-----BEGIN (?P<kind>(?:[A-Z0-9]+ ){0,3})PRIVATE KEY(?: BLOCK)?-----[ \t]*\r?\n"
     rb"(?:[A-Za-z-]+: [^\r\n]{0,200}\r?\n){0,5}(?:\r?\n)?[A-Za-z0-9+/=]{40,}"
 )
+# Programs and libraries are not searched: TLS libraries that are in every Debian image carry whole keys for self-tests.
+_PROGRAMS = (b"\x7fELF", b"!<arch>\n")
 _CONTENT = re.compile(r"/(passwd|shadow|shadow-|passwd-|authorized_keys2?)$|^/etc/ssh/authorized_keys/[^/]+$")
 
 
@@ -202,13 +204,16 @@ def _looked_at(
     whole = bool(_CONTENT.search(path)) and member.size <= bounds.content
     kept, tail, key, seen = [], b"", "", 0
     while seen < min(member.size, bounds.scanned) and (piece := source.read(_PIECE)):
+        if seen == 0 and piece.startswith(_PROGRAMS):
+            break
         seen += len(piece)
         if whole:
             kept.append(piece)
         if not key and (found := _KEY.search(tail + piece)):
             key = _kind(found["kind"])
         tail = (tail + piece)[-_OVERLAP:]
-    return b"".join(kept) if whole else None, key
+    # A name that says "content" before bytes that say "program" is not believed to be an empty file.
+    return b"".join(kept) if whole and seen else None, key
 
 
 def _kind(words: bytes) -> str:

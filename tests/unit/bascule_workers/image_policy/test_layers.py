@@ -90,6 +90,7 @@ def test_capabilities_are_seen(tmp_path: Path) -> None:
             id="with old headers",
         ),
         pytest.param(KEY.replace(b"\n", b"\r\n"), "OPENSSH private key", id="with a carriage return"),
+        pytest.param(b"\x7fELF" + KEY, "", id="the self-test of a library"),
         pytest.param(KEY.splitlines()[0] + b"\0 is how a key begins", "", id="the words alone"),
         pytest.param(KEY.replace(b"PRIVATE", b"PUBLIC"), "", id="a public key"),
     ],

@@ -1,0 +1,86 @@
+"""The Procedures that the chart ships, against the contract and against the programs that they name."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bascule_api.procedures import Procedure, effective_parameters, parameter_errors
+from bascule_workers.image_policy.findings import FailOn
+from bascule_workers.image_policy.rules import DEFAULT_SETUID
+from bascule_workers.in_step.contract import ExitCode
+from bascule_workers.packer.publication import Kind
+
+FOLDER = Path(__file__).resolve().parents[3] / "charts/bascule/procedures"
+OURS = ("packer", "packer-artifact-delete", "image-policy")
+
+
+def shipped(name: str) -> Procedure:
+    """The Procedure without what Helm fills in: that is labels, and the names of images and addresses."""
+    text = (FOLDER / f"{name}.yaml").read_text()
+    text = text.replace("  labels:\n", "")
+    text = re.sub(r"^\s*\{\{-.*\}\}\n", "", text, flags=re.MULTILINE)
+    return Procedure.model_validate(yaml.safe_load(re.sub(r"\{\{.*?\}\}", "https://example.com/x", text)))
+
+
+def choices(name: str, parameter: str) -> list[str]:
+    return next(found.enum for found in shipped(name).spec.parameters if found.name == parameter)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def test_every_shipped_procedure_follows_the_contract(name: str) -> None:
+    procedure = shipped(name)
+    assert procedure.metadata.name == name
+    assert procedure.spec.description
+    assert all(parameter.description for parameter in procedure.spec.parameters)
+    defaults = effective_parameters(procedure.spec, {})
+    assert not [problem for problem in parameter_errors(procedure.spec, defaults) if problem.message != "is required"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_program_that_a_procedure_starts_is_there(name: str) -> None:
+    python, option, module = shipped(name).spec.template.container.command
+    assert (python, option) == ("python3", "-m")
+    assert find_spec(module) is not None
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_only_a_server_that_does_not_answer_is_tried_again(name: str) -> None:
+    final = set(shipped(name).spec.retry.non_retryable_exit_codes)
+    assert ExitCode.UNAVAILABLE not in final
+    assert {ExitCode.REFUSED, ExitCode.USAGE} <= final
+
+
+def test_the_choices_are_those_of_the_programs() -> None:
+    assert choices("packer", "artifact") == [kind.value for kind in Kind]
+    assert choices("image-policy", "failOn") == [level.value for level in FailOn]
+
+
+def test_the_default_list_of_setuid_programs_is_the_programs_own() -> None:
+    assert effective_parameters(shipped("image-policy").spec, {})["allowedSetuid"] == list(DEFAULT_SETUID)
+
+
+@pytest.mark.parametrize(
+    "template", ["../x.json", "a/../b", "-x", "/etc/x", ".git/config", "a//b", "a/", "a\nb", "~/x"]
+)
+def test_a_template_stays_within_the_sources(template: str) -> None:
+    (problem,) = parameter_errors(shipped("packer").spec, {"template": template})
+    assert problem.name == "template"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("packer", {"variables": ["a=$(reboot)\n{{ x }}", "b-c=", 'd="']}),
+        ("packer", {"template": "images/web.pkr.hcl", "artifact": "record"}),
+        ("packer-artifact-delete", {"builder": "mitchellh.amazonebs", "artifact": "eu-west-1:ami-1,us-east-1:ami-2"}),
+        ("packer-artifact-delete", {"builder": "packer.azure", "artifact": "/subscriptions/1/images/x"}),
+        ("image-policy", {"ignore": ["*:/usr/share/doc/*", "root-user:/"], "allowedSetuid": [], "allowRoot": True}),
+    ],
+)
+def test_what_is_meant_to_be_given_may_be_given(name: str, given: dict[str, str | list[str] | bool]) -> None:
+    assert parameter_errors(shipped(name).spec, given) == []
