@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from hack.cluster.components import Component, components, write_configuration
 from hack.cluster.configuration import kubeconfig
 from hack.cluster.console import say
 from hack.cluster.machines import CONTROL_MACHINE
-from hack.cluster.packages import ensure_host_packages
+from hack.cluster.packages import ensure_host_packages, ensure_kernel
 from hack.cluster.paths import Paths, locked, state_directory
 from hack.cluster.pki import make_certificates
 from hack.cluster.processes import Command, end, running_pid, start
 from hack.cluster.readiness import ComponentEndedError, wait_ready
 from hack.cluster.record import Record, complete, new_record, read_record
 from hack.cluster.rootfs import machine_tree
-from hack.cluster.shell import ClusterError, contained, run
+from hack.cluster.shell import Background, ClusterError, contained, run
 from hack.images.build import BuiltImage, build_images, publish_images
 
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
@@ -93,14 +93,18 @@ def bring_up(name: str) -> Site:
 def prepare() -> None:
     """Have everything in the cache that a cluster is made of."""
     ensure_host_packages()
-    binaries()
-    temporal()
-    machine_tree()
+    ensure_kernel()
+    with Background() as background:
+        # The one waits for the network, the other for the processors.
+        tree = background.begin(machine_tree)
+        binaries()
+        temporal()
+        tree.result()
 
 
 def _make(made: Site) -> None:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        images = pool.submit(build_images)
+    with Background() as background:
+        images = background.begin(build_images)
         say(f"making cluster {made.paths.name}")
         _write_files(made)
         _start_control_machine(made)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hack.cluster.console import say
 from hack.cluster.paths import cache_directory
-from hack.cluster.shell import ClusterError, run_logged
+from hack.cluster.shell import ClusterError, run, run_logged
 
 # Program on PATH -> Debian package and what it is for. None of them brings a service that apt would start; etcd,
 # containerd and the other servers are installed into root file systems of their own and never touch the host.
@@ -23,6 +23,7 @@ HOST_PROGRAMS: Mapping[str, tuple[str, str]] = {
     "hostname": ("hostname", "names the nodes"),
 }
 SUITE = "bookworm"
+_BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 
 
@@ -50,6 +51,17 @@ def ensure_host_packages() -> None:
     run_logged(["apt-get", "update"], what="apt-get update", log=log, env=env)
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     run_logged(install, what=f"apt-get install {' '.join(missing)}", log=log, env=env)
+
+
+def ensure_kernel() -> None:
+    """Have the one kernel module loaded that nothing loads by itself; others come with their first use."""
+    if _BRIDGE_FILTER.exists():
+        return
+    say("loading the kernel module br_netfilter: Services between pods of one node need it")
+    try:
+        run(["modprobe", "br_netfilter"])
+    except ClusterError as error:
+        raise ClusterError(f"load the kernel module br_netfilter and try again: {error}") from error
 
 
 def debian_mirror() -> str:

@@ -2,9 +2,12 @@
 
 import os
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self, TypeVar
 
 from hack.cluster.console import say
 
@@ -12,9 +15,38 @@ _HEARTBEAT_SECONDS = 15.0
 _TAIL_LINES = 15
 _LINE_WIDTH = 500
 
+Result = TypeVar("Result")
+_long_commands: set[subprocess.Popen[bytes]] = set()
+_stopping = threading.Event()
+
 
 class ClusterError(Exception):
     """The cluster tool cannot go on. The message says what failed and what to do about it."""
+
+
+class Background:
+    """Work beside the main thread. When the main thread fails, the programs that the work runs are ended at once."""
+
+    def __init__(self) -> None:
+        """Start with nothing to do."""
+        self._pool = ThreadPoolExecutor()
+
+    def __enter__(self) -> Self:
+        """Take work from now on."""
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Wait for all work, which is quick when it was told to stop."""
+        if kind is not None:
+            _stopping.set()
+            for process in list(_long_commands):
+                process.kill()
+        self._pool.shutdown()
+        _stopping.clear()
+
+    def begin(self, work: Callable[[], Result]) -> "Future[Result]":
+        """Run a function beside this thread."""
+        return self._pool.submit(work)
 
 
 def contained(argv: Sequence[str]) -> list[str]:
@@ -56,18 +88,21 @@ def run_logged(
 ) -> None:
     """Run a long command with its output in a log file, and say every few seconds that it is still going on."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    if _stopping.is_set():
+        raise ClusterError(f"{what} was not begun: something else failed")
     began = time.monotonic()
     say(f"{what} …")
     with log.open("wb") as output:
         process = subprocess.Popen(
             contained(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env, cwd=cwd
         )
+        _long_commands.add(process)
         try:
             _wait_aloud(process, what, log, began)
-        except BaseException:
+        finally:
             process.kill()
             process.wait()
-            raise
+            _long_commands.remove(process)
     if process.returncode != 0:
         raise ClusterError(f"{what} failed ({argv[0]} ended with {process.returncode}); {log} ends with:\n{tail(log)}")
     say(f"{what}: done in {time.monotonic() - began:.0f} s")
