@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bascule_workers.in_step import contract, oci_artifacts
+from bascule_workers.in_step import contract, oci_artifacts, registry
 from bascule_workers.in_step.contract import ExitCode, Report, Step, StepError
 from bascule_workers.packer import machine_readable, publication, template
 from bascule_workers.packer.machine_readable import Artifact
@@ -40,7 +40,7 @@ def build(step: Step) -> Report:
         except StepError as error:
             raise _with_leftovers(error, made) from None
     results = {"digest": digest, "artifacts": publication.summary(made)}
-    return Report(f"{publication.story(made)}; pushed {candidate}@{digest}", results)
+    return Report(f"{publication.story(made)}; pushed {registry.repository(candidate)}@{digest}", results)
 
 
 def _make(step: Step, packer: Packer) -> list[Artifact]:
