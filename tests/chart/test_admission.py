@@ -1,0 +1,173 @@
+"""The admission policies on a real API server: who may, and who is told why not. Even administrators are meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hack.cluster.handle import Cluster
+from tests.support.requests import ADMIN_GROUP, OPERATOR, as_user, creation, refusal
+
+pytestmark = pytest.mark.cluster
+
+FINALIZER = "bascule.dev/compensate"
+SPEC = {
+    "source": {"configMap": {"name": "files"}},
+    "sign": {"keySecretRef": {"name": "signing-key"}},
+    "publish": {"repository": "registry.example.com/acme/web", "tags": ["v1"]},
+}
+ADMIN = as_user("root@example.com", ADMIN_GROUP)
+ALICE = as_user("alice", "system:authenticated", "team-a")
+
+
+def image_build(namespace: str, **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "bascule.dev/v1alpha1",
+        "kind": "ImageBuild",
+        "metadata": {"name": "web", "namespace": namespace} | metadata,
+        "spec": SPEC,
+    }
+
+
+@pytest.fixture
+def build(bascule: Cluster, namespace: str) -> Iterator[str]:
+    """An ImageBuild that carries the operator's finalizer; its name."""
+    # Suspended, so that the operator, which runs here as well, has nothing to do with it.
+    document = image_build(namespace, finalizers=[FINALIZER]) | {"spec": SPEC | {"suspend": True}}
+    bascule.kubectl(*as_user(OPERATOR, ADMIN_GROUP), "create", "-f", "-", input=json.dumps(document))
+    yield "web"
+    bascule.kubectl("delete", "imagebuild", "web", "-n", namespace, "--ignore-not-found", "--wait=false")
+
+
+def patch(build: str, namespace: str, body: Any, *options: str, kind: str = "merge") -> list[str]:
+    arguments = ["patch", "imagebuild", build, "-n", namespace, f"--type={kind}", "--dry-run=server"]
+    return [*arguments, *options, "-p", json.dumps(body)]
+
+
+class TestFinalizers:
+    NONE = [{"op": "remove", "path": "/metadata/finalizers"}]
+
+    def test_nobody_takes_it_off(self, bascule: Cluster, namespace: str, build: str) -> None:
+        said = refusal(bascule, *ADMIN, *patch(build, namespace, self.NONE, kind="json"))
+        assert "only Bascule's operator removes its finalizers" in said
+        assert "bascule.dev/force-delete" in said
+
+    def test_the_operator_takes_it_off(self, bascule: Cluster, namespace: str, build: str) -> None:
+        operator = as_user(OPERATOR, ADMIN_GROUP)
+        assert refusal(bascule, *operator, *patch(build, namespace, self.NONE, kind="json")) == ""
+
+    def test_finalizers_of_others_are_none_of_our_business(self, bascule: Cluster, namespace: str, build: str) -> None:
+        both = {"metadata": {"finalizers": [FINALIZER, "example.com/other"]}}
+        assert refusal(bascule, *ADMIN, *patch(build, namespace, both)) == ""
+
+    def test_the_spec_may_change_under_it(self, bascule: Cluster, namespace: str, build: str) -> None:
+        assert refusal(bascule, *ADMIN, *patch(build, namespace, {"spec": {"timeout": "3h"}})) == ""
+
+    def test_nobody_arrives_with_it(self, bascule: Cluster, namespace: str) -> None:
+        said = creation(bascule, image_build(namespace, finalizers=[FINALIZER]), *ADMIN)
+        assert "only Bascule's operator sets its finalizers" in said
+
+    def test_a_tenants_is_guarded_as_well(self, bascule: Cluster) -> None:
+        tenant = {
+            "apiVersion": "bascule.dev/v1alpha1",
+            "kind": "Tenant",
+            "metadata": {"name": "forged", "finalizers": ["bascule.dev/tenant"]},
+            "spec": {"namespaces": ["forged"]},
+        }
+        assert "only Bascule's operator sets its finalizers" in creation(bascule, tenant, *ADMIN)
+
+
+class TestStatus:
+    BODY = {"status": {"phase": "Succeeded"}}
+
+    def test_nobody_writes_it(self, bascule: Cluster, namespace: str, build: str) -> None:
+        said = refusal(bascule, *ADMIN, *patch(build, namespace, self.BODY, "--subresource=status"))
+        assert "only Bascule's operator writes the status" in said
+
+    def test_the_operator_writes_it(self, bascule: Cluster, namespace: str, build: str) -> None:
+        operator = as_user(OPERATOR, ADMIN_GROUP)
+        assert refusal(bascule, *operator, *patch(build, namespace, self.BODY, "--subresource=status")) == ""
+
+
+class TestForce:
+    BODY = {"metadata": {"annotations": {"bascule.dev/force-delete": "the registry is gone for good"}}}
+
+    @pytest.fixture
+    def editors(self, bascule: Cluster, namespace: str) -> str:
+        """Alice may edit ImageBuilds here, by the role of the chart."""
+        bascule.kubectl("create", "rolebinding", "editors", "-n", namespace, "--clusterrole=edit", "--user=alice")
+        return namespace
+
+    def test_who_may_edit_may_not_let_go(self, bascule: Cluster, editors: str, build: str) -> None:
+        said = refusal(bascule, *ALICE, *patch(build, editors, self.BODY))
+        assert "needs the verb force" in said
+
+    def test_nor_bring_it_along(self, bascule: Cluster, editors: str) -> None:
+        document = image_build(editors, **self.BODY["metadata"])
+        assert "needs the verb force" in creation(bascule, document, *ALICE)
+
+    def test_who_has_the_verb_lets_go(self, bascule: Cluster, editors: str, build: str) -> None:
+        role = ["create", "role", "force", "-n", editors, "--verb=force", "--resource=imagebuilds.bascule.dev"]
+        bascule.kubectl(*role)
+        bascule.kubectl("create", "rolebinding", "force", "-n", editors, "--role=force", "--user=alice")
+        assert refusal(bascule, *ALICE, *patch(build, editors, self.BODY)) == ""
+
+
+class TestApprovals:
+    @pytest.fixture(autouse=True)
+    def approvers(self, bascule: Cluster, namespace: str) -> None:
+        """Alice and a robot may create Approvals here."""
+        binding = ["create", "rolebinding", "approvers", "-n", namespace, "--clusterrole=bascule-approve"]
+        bascule.kubectl(*binding, "--user=alice", f"--serviceaccount={namespace}:robot")
+
+    @staticmethod
+    def approval(namespace: str, approver: str, **changes: Any) -> dict[str, Any]:
+        spec = {
+            "for": {"kind": "ImageBuild", "name": "web", "uid": "0f1e2d3c"},
+            "run": 1,
+            "gate": "publish",
+            "subject": "sha256:" + "0" * 64,
+            "decision": "Approve",
+            "approver": approver,
+        }
+        return {
+            "apiVersion": "bascule.dev/v1alpha1",
+            "kind": "Approval",
+            "metadata": {"name": "web-1", "namespace": namespace},
+            "spec": spec | changes,
+        }
+
+    def test_who_creates_it_approves(self, bascule: Cluster, namespace: str) -> None:
+        assert creation(bascule, self.approval(namespace, "alice", groups=["team-a"]), *ALICE) == ""
+
+    def test_nobody_approves_in_anothers_name(self, bascule: Cluster, namespace: str) -> None:
+        said = creation(bascule, self.approval(namespace, "bob"), *ALICE)
+        assert "spec.approver must be who creates the Approval: alice" in said
+
+    def test_nobody_claims_anothers_groups(self, bascule: Cluster, namespace: str) -> None:
+        said = creation(bascule, self.approval(namespace, "alice", groups=["team-a", "board"]), *ALICE)
+        assert "may name only groups that the approver is in" in said
+
+    def test_a_rejection_has_a_reason(self, bascule: Cluster, namespace: str) -> None:
+        said = creation(bascule, self.approval(namespace, "alice", decision="Reject"), *ALICE)
+        assert "a rejection needs spec.reason" in said
+
+    def test_a_service_account_needs_a_verb_of_its_own(self, bascule: Cluster, namespace: str) -> None:
+        name = f"system:serviceaccount:{namespace}:robot"
+        robot = as_user(name, "system:serviceaccounts")
+        document = self.approval(namespace, name)
+        assert "approve-as-service" in creation(bascule, document, *robot)
+        verb = ["--verb=approve-as-service", "--resource=approvals.bascule.dev"]
+        bascule.kubectl("create", "role", "robots", "-n", namespace, *verb)
+        binding = ["create", "rolebinding", "robots", "-n", namespace, "--role=robots"]
+        bascule.kubectl(*binding, f"--serviceaccount={namespace}:robot")
+        assert creation(bascule, document, *robot) == ""
+
+    def test_it_is_immutable(self, bascule: Cluster, namespace: str) -> None:
+        bascule.kubectl(*ALICE, "create", "-f", "-", input=json.dumps(self.approval(namespace, "alice")))
+        change = json.dumps({"spec": {"decision": "Reject", "reason": "no"}})
+        said = refusal(bascule, "patch", "approval", "web-1", "-n", namespace, "--type=merge", "-p", change)
+        assert "an Approval is immutable: delete it and create another" in said

@@ -1,0 +1,173 @@
+"""What the chart renders, before any cluster sees it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from bascule_api.procedures import Procedure, SecurityProfile, Use, parameter_errors
+from hack import gen_crds
+from hack.cluster.handle import Cluster
+from hack.generated import ROOT
+from tests.chart.conftest import CHART, Documents, Render
+
+pytestmark = pytest.mark.cluster
+
+BUILD_SCRIPT = ROOT / "hack" / "images" / "builder" / "bascule-build"
+
+
+def of_kind(documents: Documents, kind: str) -> Iterator[dict[str, Any]]:
+    return (document for document in documents if document["kind"] == kind)
+
+
+def procedure(documents: Documents, name: str) -> Procedure:
+    return next(Procedure.parse(item) for item in of_kind(documents, "Procedure") if item["metadata"]["name"] == name)
+
+
+def test_both_pods_are_restricted(render: Render) -> None:
+    pods = [document["spec"]["template"]["spec"] for document in of_kind(render(), "Deployment")]
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"livenessProbe", "readinessProbe", "resources"} <= container.keys()
+
+
+def test_no_role_has_a_wildcard(render: Render) -> None:
+    documents = render()
+    roles = [*of_kind(documents, "Role"), *of_kind(documents, "ClusterRole")]
+    words = {word for role in roles for rule in role["rules"] for words in rule.values() for word in words}
+    assert len(roles) >= 5
+    assert "*" not in words
+    assert not words & {"escalate", "bind", "impersonate"}
+
+
+def test_nobody_gets_cluster_admin(render: Render) -> None:
+    bindings = [*of_kind(render(), "ClusterRoleBinding"), *of_kind(render(), "RoleBinding")]
+    assert {binding["roleRef"]["name"] for binding in bindings} == {"bascule-operator", "bascule-worker"}
+
+
+def test_users_roles_hold_no_status_and_no_procedure(render: Render) -> None:
+    roles = [role for role in of_kind(render(), "ClusterRole") if "aggregate" in str(role["metadata"])]
+    resources = {resource for role in roles for rule in role["rules"] for resource in rule["resources"]}
+    assert resources == {"imagebuilds", "approvals"}
+    edit = next(role for role in roles if role["metadata"]["name"] == "bascule-edit")
+    assert edit["rules"][0]["resources"] == ["imagebuilds"]
+
+
+def test_the_crds_are_those_that_are_committed(render: Render) -> None:
+    found = {document["metadata"]["name"]: document for document in of_kind(render(), "CustomResourceDefinition")}
+    assert {name: document["spec"] for name, document in found.items()} == {
+        f"{kind.plural}.bascule.dev": yaml.safe_load((ROOT / "crds" / f"{kind.plural}.yaml").read_text())["spec"]
+        for kind in gen_crds.KINDS
+    }
+    assert all(item["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for item in found.values())
+
+
+def test_the_crds_can_be_left_out_or_go_with_the_chart(render: Render) -> None:
+    assert list(of_kind(render("crds.enabled=false"), "CustomResourceDefinition")) == []
+    kept = [document["metadata"] for document in of_kind(render("crds.keep=false"), "CustomResourceDefinition")]
+    assert all("annotations" not in metadata for metadata in kept)
+
+
+def test_every_policy_is_bound_and_fails_closed(render: Render) -> None:
+    documents = render()
+    policies = {item["metadata"]["name"]: item for item in of_kind(documents, "ValidatingAdmissionPolicy")}
+    bindings = {item["spec"]["policyName"]: item for item in of_kind(documents, "ValidatingAdmissionPolicyBinding")}
+    assert policies.keys() == bindings.keys() != set()
+    assert {policy["spec"]["failurePolicy"] for policy in policies.values()} == {"Fail"}
+    assert {str(binding["spec"]["validationActions"]) for binding in bindings.values()} == {"['Deny']"}
+
+
+def test_a_private_authority_is_trusted_by_both(render: Render) -> None:
+    pem = "-----BEGIN CERTIFICATE-----"
+    documents = render(f"trust.caBundle={pem}")
+    (config_map,) = of_kind(documents, "ConfigMap")
+    assert config_map["data"] == {"ca-bundle.crt": pem}
+    for deployment in of_kind(documents, "Deployment"):
+        env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+        assert {"name": "SSL_CERT_FILE", "value": "/etc/bascule/ca/ca-bundle.crt"} in env
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        pytest.param(["operatr.image=x"], "additional properties 'operatr' not allowed", id="a misspelt value"),
+        pytest.param(["temporal.address="], "temporal.address is required", id="no Temporal"),
+        pytest.param(["operator.image="], "operator.image is required", id="no image"),
+        pytest.param(["procedures.images.builder="], "procedures.images.builder is required", id="no builder"),
+        pytest.param(["trust.caBundle=ca.pem"], "does not match pattern", id="a file name for a certificate"),
+        pytest.param(["temporal.address=http://t:7233"], "does not match pattern", id="a URL for an address"),
+    ],
+)
+def test_wrong_values_are_named(render: Render, values: list[str], message: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        render(*values)
+    assert message in caught.value.stderr
+
+
+def test_the_chart_lints(cluster: Cluster) -> None:
+    cluster.exec(["helm", "lint", "--strict", str(CHART), "--values", str(CHART / "ci/values.yaml")], check=True)
+
+
+def test_the_shipped_procedures_are_what_the_contract_says(render: Render) -> None:
+    documents = render()
+    buildah, run_image = procedure(documents, "buildah").spec, procedure(documents, "run-image").spec
+    assert (buildah.uses, buildah.security_profile) == ([Use.IMAGE_BUILD_BUILD], SecurityProfile.BUILD)
+    assert [result.name for result in buildah.results] == ["digest"]
+    assert (run_image.uses, run_image.security_profile) == ([Use.IMAGE_BUILD_TEST], SecurityProfile.RESTRICTED)
+    assert run_image.template.container.image_from == "Candidate"
+    assert list(of_kind(render("procedures.enabled=false"), "Procedure")) == []
+
+
+def test_exit_codes_of_the_build_script_are_those_that_the_procedure_knows(render: Render) -> None:
+    codes = {int(code) for code in re.findall(r"(?:BUILD_FAILED|REFUSED|USAGE)=([0-9]+)", BUILD_SCRIPT.read_text())}
+    assert codes == set(procedure(render(), "buildah").spec.retry.non_retryable_exit_codes)
+
+
+@pytest.mark.parametrize(
+    ("path", "fits"),
+    [
+        ("Containerfile", True),
+        ("images/web/Dockerfile.prod", True),
+        (".build/Containerfile", True),
+        ("../Containerfile", False),
+        ("a/../../b", False),
+        ("/etc/passwd", False),
+        ("a//b", False),
+        ("-f", False),
+        ("a\nb", False),
+        ("$(id)", False),
+        ("", False),
+    ],
+)
+def test_the_containerfile_stays_within_the_sources(render: Render, path: str, fits: bool) -> None:
+    problems = parameter_errors(procedure(render(), "buildah").spec, {"containerfile": path})
+    assert (problems == []) is fits
+
+
+@pytest.mark.parametrize(
+    ("argument", "fits"),
+    [
+        ("A=1", True),
+        ("A=", True),
+        ('A=$(x) "y"\n{{z}} --flag', True),
+        ("--build-arg=A=1", False),
+        ("A", False),
+        ("=1", False),
+    ],
+)
+def test_build_arguments_are_a_name_and_any_value(render: Render, argument: str, fits: bool) -> None:
+    problems = parameter_errors(procedure(render(), "buildah").spec, {"buildArgs": ["B=2", argument]})
+    assert (problems == []) is fits
