@@ -42,6 +42,8 @@ capabilities: {drop: [ALL]}
   value: "8080"
 - name: HOME
   value: /tmp
+- name: TMPDIR
+  value: /tmp
 # The user id has no name in the image, and libraries that ask for one would fail.
 - name: USER
   value: bascule
