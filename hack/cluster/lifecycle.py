@@ -279,7 +279,7 @@ def _remove(paths: Paths, group: ClusterGroup) -> None:
     record = read_record(paths)
     group.destroy()
     if record:
-        network.wait_until_gone(record.host_link)
+        network.disconnect_host(record.host_link)
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     if below := [point for point in mounted if Path(point).is_relative_to(paths.state)]:
         raise ClusterError(f"something is mounted in the cluster's state, by whom the tool does not know: {below}")

@@ -65,6 +65,8 @@ mount_cgroups() { # the machine's cgroup namespace shows its own groups as the r
 }
 
 echo 1 >"$root/proc/sys/net/ipv4/ip_forward"
+# A connection to a machine that was switched off would keep this network alive for minutes after its last process.
+echo 1 >"$root/proc/sys/net/ipv4/tcp_orphan_retries"
 if [ "$kind" = node ]; then
 	mount_cgroups
 	# Services between pods of one bridge need the bridge's packets to pass the packet filter.
