@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hack.cluster import configuration
-from hack.cluster.addresses import CONTROL, NODES, PRIVATE_REGISTRY, REGISTRY, NodeAddress, hosts_file
+from hack.cluster.addresses import CONTROL, PRIVATE_REGISTRY, REGISTRY, NodeAddress, hosts_file
 from hack.cluster.binaries import binaries, temporal
 from hack.cluster.cgroups import ClusterGroup
 from hack.cluster.paths import Paths
@@ -136,8 +136,3 @@ def write(path: Path, text: str) -> None:
 def _copy(source: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, folder / source.name)
-
-
-def is_node(name: str) -> bool:
-    """Tell whether a machine is a node."""
-    return name in NODES
