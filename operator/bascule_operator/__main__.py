@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import sys
 
@@ -43,9 +42,6 @@ def main() -> int:
         print(f"the settings are wrong:\n{error}", file=sys.stderr)
         return 2
     logs.configure(settings.log_level)
-    if settings.kubeconfig:
-        # kopf's watches read KUBECONFIG, as kubectl does.
-        os.environ["KUBECONFIG"] = settings.kubeconfig
     try:
         asyncio.run(_serve(settings))
     except KeyringError as error:

@@ -109,19 +109,20 @@ class Bridge:
             await self._first_listing(stop)
             if stop.is_set():
                 return
-            serving = [
+            watches = asyncio.create_task(self._watch(stop), name="watches")
+            background += [
                 asyncio.create_task(self.queue.run(self.reconcile, self.failed), name="queue"),
                 asyncio.create_task(self.feed.run(), name="feed"),
                 asyncio.create_task(self.sweep.run(self._settings.resync_seconds), name="sweep"),
-                asyncio.create_task(self._watch(stop), name="watches"),
+                watches,
+                asyncio.create_task(stop.wait(), name="stop"),
             ]
-            background += serving
-            stopped = asyncio.create_task(stop.wait(), name="stop")
-            background.append(stopped)
-            done, _ = await asyncio.wait([*background], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
             await self.queue.close(SHUTDOWN_SECONDS)
             await self.recorder.flush(1.0)
-            stop.set()
+            # The watches close their connections, which a cancellation would not let them.
+            await asyncio.wait([watches], timeout=SHUTDOWN_SECONDS)
             for task in done:
                 task.result()
 
@@ -145,7 +146,7 @@ class Bridge:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         kinds = (*RUNNING_KINDS, *PLATFORM_KINDS)
-        watched = handlers.registry(kinds, self.seen)
+        watched = handlers.registry(kinds, self.seen, self.world.kube)
         settings = handlers.watch_settings(RUNNING_KINDS, self._settings.selector)
         await handlers.serve(watched, settings, stop)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -32,6 +33,18 @@ APPLY = "application/apply-patch+yaml"
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """How the connection authenticates, for who has to make another one."""
+
+    server: str
+    ca_path: str | None
+    insecure: bool
+    token: str | None = field(repr=False)
+    certificate_path: str | None
+    private_key_path: str | None
+
+
 class Kube:
     """Raw requests with our errors. Close it after use."""
 
@@ -53,6 +66,19 @@ class Kube:
 
     async def close(self) -> None:
         await self._api.close()
+
+    async def credentials(self) -> Credentials:
+        """The credentials as they are now: tokens of service accounts are renewed while the pod runs."""
+        configuration = self._api.configuration
+        bearer = await configuration.get_api_key_with_prefix("BearerToken") or ""
+        return Credentials(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            token=bearer.partition(" ")[2] or None,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+        )
 
     async def request(
         self,

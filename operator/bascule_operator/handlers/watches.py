@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,16 +10,17 @@ import kopf
 
 from bascule_api import names
 from bascule_api.base import Kind
+from bascule_operator.connections.kube import Kube
 from bascule_operator.store import Key, key_of
 
 Seen = Callable[[Key, dict[str, Any], bool], None]
 """(key, object, whether it is gone) -> None"""
 
 
-def registry(kinds: tuple[Kind, ...], seen: Seen) -> kopf.OperatorRegistry:
-    """The watches of these kinds."""
+def registry(kinds: tuple[Kind, ...], seen: Seen, kube: Kube) -> kopf.OperatorRegistry:
+    """The watches of these kinds, with the credentials of `kube`."""
     watched = kopf.OperatorRegistry()
-    kopf.on.login(registry=watched)(login)
+    kopf.on.login(registry=watched, id="login")(_login(kube))
     for kind in kinds:
         kopf.on.event(names.GROUP, names.VERSION, kind.plural, registry=watched, id=kind.kind)(_handler(kind, seen))
     return watched
@@ -32,9 +34,11 @@ def _handler(kind: Kind, seen: Seen) -> Any:
     return handle
 
 
-def login(**kwargs: Any) -> Any:
-    """The pod's service account, else the kubeconfig that KUBECONFIG names: what our own requests use, too."""
-    return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
+def _login(kube: Kube) -> Any:
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(**dataclasses.asdict(await kube.credentials()))
+
+    return login
 
 
 def watch_settings(kinds: tuple[Kind, ...], selector: str) -> kopf.OperatorSettings:
