@@ -124,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # Audit events have standard output to themselves.
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Failed steps are told by status and audit; Temporal's own lines would repeat them with stack and log excerpt.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     logger.info("bascule-worker %s", VERSION)
     asyncio.run(serve(Settings(), options.tenant))
     return 0

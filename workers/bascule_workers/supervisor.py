@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import pydantic
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -164,19 +164,7 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
         client,
         task_queue=names.task_queue(name),
         workflows=[ImageBuildWorkflow],
-        activities=[
-            runs.prepare,
-            runs.stop_jobs,
-            runs.release,
-            builds.resolve,
-            builds.build,
-            builds.test,
-            builds.sign,
-            builds.verify,
-            builds.publish,
-            builds.restore_tags,
-            builds.remove_candidate,
-        ],
+        activities=[*activities_of(runs), *activities_of(builds)],
         interceptors=[StepInterceptor(name, equipment.policy(tenant), equipment.audit)],
         identity=equipment.identity,
         max_concurrent_activities=MAX_ACTIVITIES,
@@ -188,3 +176,9 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
         # Input that does not decode fails the run; nothing else does, so that our bugs never pass for a failed run.
         workflow_failure_exception_types=[pydantic.ValidationError],
     )
+
+
+def activities_of(holder: object) -> list[Callable[..., Any]]:
+    """The methods of an object that are activities."""
+    methods = (getattr(holder, name) for name in dir(type(holder)) if not name.startswith("_"))
+    return [method for method in methods if hasattr(method, "__temporal_activity_definition")]

@@ -96,13 +96,21 @@ class ImageBuildActivities:
             await objects.create([copy])
         return SourcePin(revision=credentials.config_map_digest(copy))
 
+    @activity.defn(name="image_build.check_access")
+    async def check_access(self, request: BuildRequest) -> Done[Left] | NotYet:
+        """Ask both repositories whether this run may push, before anything exists that would have to be deleted.
+
+        Raises RegistryRefusedError, RegistryUnavailableError.
+        """
+        candidates = await self._repository(request, request.candidates, login=request.registry_login)
+        await self._ports.registry.check_push(candidates)
+        await self._ports.registry.check_push(Repository(request.repository, candidates.login))
+        return Done(value=Left())
+
     @activity.defn(name="image_build.build")
     async def build(self, request: BuildRequest) -> Done[Candidate] | NotYet:
         """Build and push the candidate, and read from the registry what it is."""
         candidates = await self._repository(request, request.candidates, login=request.registry_login)
-        if not request.note:
-            await self._ports.registry.check_push(candidates)
-            await self._ports.registry.check_push(Repository(request.repository, candidates.login))
         # The attempt before was lost, and may have pushed first: then this is the candidate.
         found = await self._pushed(request, candidates) if request.job_attempt > 1 else None
         if found is not None:

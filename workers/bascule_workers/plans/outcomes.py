@@ -80,6 +80,9 @@ def outcome_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: d
         return _succeeded(pod)
     if _is_true(failed := conditions.get("Failed")):
         return _failed(failed or {}, pod)
+    # Told before the pod is gone: then its log can still be read.
+    if _is_true(target := conditions.get("FailureTarget")) and (target or {}).get("reason") == "DeadlineExceeded":
+        return _failed(target or {}, pod)
     if job["metadata"].get("deletionTimestamp"):
         return Lost("the Job was deleted")
     return _under_way(pod, now)

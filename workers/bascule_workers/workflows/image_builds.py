@@ -81,6 +81,8 @@ class ImageBuildWorkflow(Run):
 
     async def _build(self, source: SourcePin) -> Candidate:
         request = plans.build_request(self.build, source)
+        # A registry that refuses this run would refuse the counterweight as well: asked before there is one.
+        await self.step(BUILD, ImageBuildActivities.check_access, request, ends=False)
         # Whatever comes, the candidate goes: after a success it lives on in the published repository.
         self._register_candidate(None)
         self.saga.undo(JOBS, RunActivities.stop_jobs, StopJobsRequest(**self._common(BUILD)))

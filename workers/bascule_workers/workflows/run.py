@@ -326,6 +326,10 @@ class Run(ABC):
         """Tell the progress, once at the end of each activation in which it changed."""
         while True:
             await workflow.wait_condition(lambda: self._changed)
+            while self._changed:
+                self._changed = False
+                # Conditions are looked at when nothing else can run: until then more may change.
+                await workflow.wait_condition(lambda: True)
             self._upsert(self._progress())
 
     def _progress(self) -> Progress:

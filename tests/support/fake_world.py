@@ -1,0 +1,369 @@
+"""Fakes of the workers' ports, in memory; tests can make them fail, lie and wait."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bascule_api import names
+from bascule_workers.activities.image_builds import ImageBuildPorts
+from bascule_workers.errors import (
+    LeaseTakenError,
+    PolicyDeniedError,
+    RegistryRefusedError,
+    SourceNotFoundError,
+    VerificationFailedError,
+)
+from bascule_workers.plans.jobs import JobSettings
+from bascule_workers.plans.outcomes import Lost, Outcome, Succeeded
+from bascule_workers.ports.audit import Occurrence
+from bascule_workers.ports.policy import Question
+from bascule_workers.ports.registry import Manifest, Repository
+from bascule_workers.ports.signer import SigningKey
+
+
+@dataclass
+class Hold:
+    """A call that waits."""
+
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Troubles:
+    """What goes wrong, by the name of a call: errors that it raises, one per call, before or after its effect."""
+
+    def __init__(self) -> None:
+        self.before: dict[str, list[BaseException]] = defaultdict(list)
+        self.after: dict[str, list[BaseException]] = defaultdict(list)
+        self.holds: dict[str, Hold] = {}
+        self.calls: Counter[str] = Counter()
+
+    def hold(self, call: str) -> Hold:
+        """Let the call wait until it is let go."""
+        return self.holds.setdefault(call, Hold())
+
+    @asynccontextmanager
+    async def around(self, call: str) -> AsyncIterator[None]:
+        self.calls[call] += 1
+        if self.before[call]:
+            raise self.before[call].pop(0)
+        if call in self.holds:
+            self.holds[call].began.set()
+            await self.holds[call].let_go.wait()
+        yield
+        if self.after[call]:
+            raise self.after[call].pop(0)
+
+
+def digest_of(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@dataclass
+class FakeRegistry:
+    """Manifests by digest, tags, and signatures by the digest that they are for; one such per repository."""
+
+    troubles: Troubles = field(default_factory=Troubles)
+    manifests: dict[str, dict[str, Manifest]] = field(default_factory=lambda: defaultdict(dict))
+    pointers: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    signatures: dict[str, dict[str, list[tuple[str, dict[str, str]]]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    refusing: set[str] = field(default_factory=set)
+    deletes_tags: bool = False
+    deletes: bool = True
+
+    def push(self, repository: str, tag: str, annotations: Mapping[str, str], content: str = "") -> str:
+        digest = digest_of(f"{content}{json.dumps(dict(annotations), sort_keys=True)}")
+        self.manifests[repository][digest] = Manifest(
+            digest, "application/vnd.oci.image.manifest.v1+json", 42, annotations
+        )
+        self.pointers[repository][tag] = digest
+        return digest
+
+    def empty(self, repository: str) -> bool:
+        return not (
+            self.manifests[repository] or self.pointers[repository] or any(self.signatures[repository].values())
+        )
+
+    async def check_push(self, repository: Repository) -> None:
+        async with self.troubles.around("check_push"):
+            if repository.name in self.refusing:
+                raise RegistryRefusedError(f"the registry {repository.host} refuses writing: spec.publish.secretRef")
+
+    async def manifest(self, repository: Repository, reference: str) -> Manifest | None:
+        async with self.troubles.around("manifest"):
+            digest = self.pointers[repository.name].get(reference, reference)
+            return self.manifests[repository.name].get(digest)
+
+    async def tags(self, repository: Repository) -> list[str]:
+        async with self.troubles.around("tags"):
+            return sorted(self.pointers[repository.name])
+
+    async def copy(self, source: Repository, target: Repository, digest: str) -> None:
+        async with self.troubles.around("copy"):
+            self.manifests[target.name][digest] = self.manifests[source.name][digest]
+            self.signatures[target.name][digest] = list(self.signatures[source.name][digest])
+
+    async def tag(self, repository: Repository, digest: str, tag: str) -> None:
+        async with self.troubles.around("tag"):
+            assert digest in self.manifests[repository.name]
+            self.pointers[repository.name][tag] = digest
+
+    async def delete_tag(self, repository: Repository, tag: str) -> bool:
+        async with self.troubles.around("delete_tag"):
+            if self.deletes_tags:
+                self.pointers[repository.name].pop(tag, None)
+            return self.deletes_tags
+
+    async def delete(self, repository: Repository, digest: str) -> bool:
+        async with self.troubles.around("delete"):
+            if not self.deletes:
+                return False
+            self.manifests[repository.name].pop(digest, None)
+            self.signatures[repository.name].pop(digest, None)
+            pointers = self.pointers[repository.name]
+            for tag in [tag for tag, found in pointers.items() if found == digest]:
+                del pointers[tag]
+            return True
+
+
+@dataclass
+class FakeSigner:
+    """Signs in the fake registry. A key's public half is its text reversed."""
+
+    registry: FakeRegistry
+    lies_about: str = ""
+    """Another digest, which it signs instead."""
+
+    async def sign(self, repository: Repository, digest: str, key: SigningKey, annotations: Mapping[str, str]) -> None:
+        async with self.registry.troubles.around("sign"):
+            signatures = self.registry.signatures[repository.name][self.lies_about or digest]
+            signature = (key.pem[::-1], dict(annotations))
+            if signature not in signatures:
+                signatures.append(signature)
+
+
+@dataclass
+class FakeVerifier:
+    registry: FakeRegistry
+
+    async def verify(self, repository: Repository, digest: str, public_key: str, annotations: Mapping[str, str]) -> str:
+        async with self.registry.troubles.around("verify"):
+            if (public_key, dict(annotations)) not in self.registry.signatures[repository.name][digest]:
+                raise VerificationFailedError(f"{repository.name}@{digest} is not signed by this key")
+            return digest_of(f"signature of {digest}")
+
+
+@dataclass
+class FakeSteps:
+    """Runs no containers: the build pushes into the fake registry, tests succeed, unless a script says otherwise."""
+
+    registry: FakeRegistry
+    troubles: Troubles
+    script: dict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
+    """Outcomes by step, one per look."""
+    logs: dict[str, str] = field(default_factory=dict)
+    annotated: bool = True
+    pushes: bool = True
+    jobs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    finished: dict[str, Outcome] = field(default_factory=dict)
+    stopped: list[bool] = field(default_factory=list)
+
+    async def run(self, job: Mapping[str, Any], *, known_note: str, limit_seconds: float) -> Outcome:
+        name, labels = job["metadata"]["name"], job["metadata"]["labels"]
+        step = labels[names.LABEL_STEP]
+        self.jobs.setdefault(name, job)
+        async with self.troubles.around(step):
+            if name in self.finished:
+                return self.finished[name]
+            outcome = self.script[step].pop(0) if self.script[step] else self._succeeded(step, job)
+            if isinstance(outcome, Succeeded | Lost):
+                self.finished[name] = outcome
+            return outcome
+
+    def _succeeded(self, step: str, job: Mapping[str, Any]) -> Outcome:
+        if step != "build":
+            return Succeeded()
+        env = {e["name"]: e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+        repository, _, tag = env["BASCULE_CANDIDATE"].rpartition(":")
+        annotations = {names.IMAGE_RUN_ANNOTATION: env["BASCULE_RUN"]} if self.annotated else {}
+        digest = self.registry.push(repository, tag, annotations) if self.pushes else digest_of("nothing")
+        return Succeeded({"digest": digest})
+
+    async def log_tail(self, namespace: str, pod: str, container: str) -> str:
+        return self.logs.get(container, "")
+
+    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> list[str]:
+        async with self.troubles.around("stop"):
+            self.stopped.append(finished_too)
+            self.jobs = {
+                name: job
+                for name, job in self.jobs.items()
+                if job["metadata"]["labels"][names.LABEL_RUN] != run or (name in self.finished and not finished_too)
+            }
+            return []
+
+
+@dataclass
+class FakeObjects:
+    """Secrets and ConfigMaps by kind, namespace and name."""
+
+    troubles: Troubles
+    content: dict[tuple[str, str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        self.content[(item["kind"], item["metadata"]["namespace"], item["metadata"]["name"])] = item
+
+    def of_run(self, namespace: str) -> list[tuple[str, str, str]]:
+        return [key for key in self.content if key[1] == namespace]
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        async with self.troubles.around("secret"):
+            return self.content.get(("Secret", namespace, name))
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        async with self.troubles.around("config_map"):
+            return self.content.get(("ConfigMap", namespace, name))
+
+    async def create(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        async with self.troubles.around("create"):
+            for item in objects:
+                self.content.setdefault((item["kind"], item["metadata"]["namespace"], item["metadata"]["name"]), item)
+
+    async def delete(self, kind: str, namespace: str, name: str) -> None:
+        async with self.troubles.around("delete_object"):
+            self.content.pop((kind, namespace, name), None)
+
+
+@dataclass
+class FakeGit:
+    commits: dict[str, str] = field(default_factory=dict)
+
+    async def resolve(self, url: str, revision: str, credentials: Mapping[str, str]) -> str:
+        if revision not in self.commits:
+            raise SourceNotFoundError(f"there is no branch or tag {revision}")
+        return self.commits[revision]
+
+
+@dataclass
+class FakeTenants:
+    keys: dict[str, str] = field(default_factory=dict)
+
+    async def public_key(self, tenant: str) -> str | None:
+        return self.keys.get(tenant)
+
+
+@dataclass
+class FakeHeld:
+    records: dict[str, dict[str, str]]
+
+    def check(self) -> None:
+        pass
+
+    def record(self, run: str) -> Mapping[str, str]:
+        return self.records.get(run, {})
+
+    async def keep(self, run: str, record: Mapping[str, str]) -> None:
+        self.records[run] = dict(record)
+        if not record:
+            del self.records[run]
+
+
+@dataclass
+class FakeLeases:
+    records: dict[str, dict[str, dict[str, str]]] = field(default_factory=lambda: defaultdict(dict))
+    taken: int = 0
+    """How many more times somebody else holds it."""
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[FakeHeld]:
+        if self.taken:
+            self.taken -= 1
+            raise LeaseTakenError("somebody else")
+        yield FakeHeld(self.records[name])
+
+
+@dataclass
+class FakePolicy:
+    denied: set[str] = field(default_factory=set)
+    asked: list[Question] = field(default_factory=list)
+
+    async def authorize(self, question: Question) -> None:
+        self.asked.append(question)
+        if question.action in self.denied:
+            raise PolicyDeniedError(f"{question.action} is denied")
+
+
+@dataclass
+class FakeAudit:
+    occurrences: list[Occurrence] = field(default_factory=list)
+
+    def record(self, occurrence: Occurrence) -> None:
+        self.occurrences.append(occurrence)
+
+
+class World:
+    """All of it, with a tenant `acme` that owns `acme-dev`, has a signing key, and a source."""
+
+    steps_namespace = "bascule-steps-acme"
+
+    def __init__(self) -> None:
+        self.troubles = Troubles()
+        self.registry = FakeRegistry(self.troubles)
+        self.steps = FakeSteps(self.registry, self.troubles)
+        self.objects = FakeObjects(self.troubles)
+        self.signer = FakeSigner(self.registry)
+        self.git = FakeGit({"main": "c" * 40})
+        self.tenants = FakeTenants({"acme": "private"[::-1]})
+        self.leases = FakeLeases()
+        self.policy = FakePolicy()
+        self.audit = FakeAudit()
+        self.objects.add(
+            secret("signing-key", "signing", {"cosign.key": "private", "cosign.password": "canary-secret"})
+        )
+        self.objects.add(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "src", "namespace": "acme-dev"},
+                "data": {"Containerfile": "FROM scratch\n"},
+            }
+        )
+
+    def ports(self) -> ImageBuildPorts:
+        return ImageBuildPorts(
+            objects=self.objects,
+            steps=self.steps,
+            git=self.git,
+            registry=self.registry,
+            signer=self.signer,
+            verifier=FakeVerifier(self.registry),
+            tenants=self.tenants,
+            leases=self.leases,
+            job_settings=JobSettings("registry.example.com/bascule/worker@sha256:0", "bascule-ca"),
+        )
+
+
+def secret(
+    name: str, use: str, values: Mapping[str, str], host: str = "", namespace: str = "acme-dev"
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {names.LABEL_USE: use} if use else {},
+            "annotations": {names.ANNOTATION_HOST: host} if host else {},
+        },
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
+    }
