@@ -39,7 +39,7 @@ def _says(build: dict[str, Any]) -> str:
     if "deletionTimestamp" in build["metadata"]:
         compensation = status.get("compensation") or {}
         return f"deleted: taking back ({compensation.get('completed', 0)}/{compensation.get('total', 0)})"
-    ready = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
+    ready: dict[str, Any] = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
     return str(ready.get("message", ""))
 
 
