@@ -165,7 +165,7 @@ async def test_a_candidate_that_is_not_marked_as_this_runs_is_not_used_and_not_d
 async def test_a_run_that_takes_too_long_is_ended_and_says_at_what(runs: Runs, world: World) -> None:
     world.troubles.before["check_push"] = [RegistryUnavailableError("the registry is away") for _ in range(1000)]
 
-    story = await runs.carried_out(image_build(timeout_seconds=7200))
+    story = await runs.carried_out(image_build(timeout_seconds=600))
 
     assert story.failure_type == "RunTimedOut"
     assert story.result.failure is not None

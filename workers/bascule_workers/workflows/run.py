@@ -156,8 +156,10 @@ class Run(ABC):
         running = [step for step in self.steps.values() if step.state in (StepState.RUNNING, StepState.CANCELLED)]
         notes = "; ".join(f"{step.name}: {step.note}" for step in running if step.note)
         message = f"the run took longer than {self.input.timeout_seconds} s" + (f" ({notes})" if notes else "")
-        step = running[0].name if running else ""
-        return Failure(step=step, type=FailureType.RUN_TIMED_OUT, message=message[:1024], retryable=True)
+        for step in running:
+            step.state, step.message = StepState.FAILED, message
+        name = running[0].name if running else ""
+        return Failure(step=name, type=FailureType.RUN_TIMED_OUT, message=message[:1024], retryable=True)
 
     # Steps
 
@@ -210,9 +212,9 @@ class Run(ABC):
                 record.note = failures.shortened(f"attempt {record.attempts}: {trouble.message}")
                 self._raise_if_final(record.name, trouble, workflow.time() - begun, limit)
                 request = request.model_copy(update=trouble.next_attempt(request.job_attempt))
-                await self._pause(failures.backoff(errors))
+                # Counted as it is decided, not as it begins: one change to tell instead of two.
                 record.attempts += 1
-                self.touch()
+                await self._pause(failures.backoff(errors))
                 continue
             self._check_ending()
             if isinstance(report, Done):
