@@ -27,6 +27,8 @@ TICK_SECONDS = 1.0
 NEAR = timedelta(seconds=3)
 WIDE, WIDE_EVERY = timedelta(seconds=60), 10.0
 FULL_EVERY = 300.0
+VISIBLE_SECONDS = 2.0
+"""How long a new run may be missing in visibility before one asks for it."""
 _WORST_PAUSE = 15.0
 
 
@@ -39,6 +41,8 @@ class Window:
     """Workflow id to the progress number, execution and end that were handed on."""
     heard: dict[str, float] = field(default_factory=dict)
     """Workflow id to when there was news, or when the run was looked at for want of them."""
+    answered: set[str] | None = None
+    """Runs in the answer to the question for all open ones; None: the question was another."""
     wide_at: float = float("-inf")
     full_at: float = float("-inf")
     failures: int = 0
@@ -46,8 +50,10 @@ class Window:
 
     def question(self, now: float) -> tuple[str, bool]:
         """The visibility query to ask now, and whether it is a wider one than usual."""
+        self.answered = None
         if self.mark is None or now - self.full_at >= FULL_EVERY:
             self.full_at = self.wide_at = now
+            self.answered = set()
             return f"{names.SEARCH_UID} IS NOT NULL AND ExecutionStatus = 'Running'", True
         wide = now - self.wide_at >= WIDE_EVERY
         if wide:
@@ -58,6 +64,8 @@ class Window:
 
     def take(self, row: observe.Row, now: float) -> bool:
         """Remember the row. Whether it is news."""
+        if self.answered is not None:
+            self.answered.add(row.workflow_id)
         if row.stamp is not None and (self.mark is None or row.stamp > self.mark):
             self.mark = row.stamp
         number = row.view.progress.number if row.view.progress else 0
@@ -76,11 +84,21 @@ class Window:
             del self.seen[gone]
         for workflow_id in live:
             self.heard.setdefault(workflow_id, now)
-        found = [run for workflow_id, run in live.items() if now - self.heard[workflow_id] >= NO_NEWS_SECONDS]
-        for run in found:
+        quiet = [run for workflow_id, run in live.items() if now - self.heard[workflow_id] >= NO_NEWS_SECONDS]
+        for run in quiet:
             # Not before the next full question, unless there are news in between.
             self.heard[run.workflow_id] = now + FULL_EVERY - NO_NEWS_SECONDS
-        return found
+        return quiet + [run for run in self._missing(live, now) if run not in quiet]
+
+    def _missing(self, live: Mapping[str, LiveRun], now: float) -> list[LiveRun]:
+        """Live runs that the answer to the question for all open ones did not contain: closed, most likely."""
+        if self.answered is None:
+            return []
+        gone = [run for workflow_id, run in live.items() if workflow_id not in self.answered]
+        late = [run for run in gone if now - self.heard[run.workflow_id] >= VISIBLE_SECONDS]
+        for run in late:
+            self.heard[run.workflow_id] = now
+        return late
 
 
 def _quoted(when: datetime) -> str:

@@ -88,7 +88,7 @@ class Row:
     view: RunView
     updated_at: datetime | None
     stamp: datetime | None
-    """The later of its last update and its close: what the feed's mark is made of."""
+    """The latest of its start, its last update and its close, by Temporal's clock: what the mark is made of."""
 
 
 async def rows(temporal: Temporal, place: Place, query: str) -> AsyncIterator[Row]:
@@ -116,14 +116,16 @@ async def _row(info: WorkflowExecutionInfo, converter: DataConverter) -> Row:
     attributes = info.search_attributes.indexed_fields
     updated = _searched(attributes, names.SEARCH_UPDATED_AT)
     updated_at = datetime.fromisoformat(updated.replace("Z", "+00:00")) if updated else None
-    closed_at = _when(info.close_time)
+    view = await _view(info, converter)
+    # Until the run itself has spoken, the attribute is what the operator set at the start: its own clock.
+    stamps = (updated_at if view.progress else None, view.started_at, view.closed_at)
     return Row(
         workflow_id=info.execution.workflow_id,
         kind=_searched(attributes, names.SEARCH_KIND),
         uid=_searched(attributes, names.SEARCH_UID),
-        view=await _view(info, converter),
+        view=view,
         updated_at=updated_at,
-        stamp=max((at for at in (updated_at, closed_at) if at), default=None),
+        stamp=max((at for at in stamps if at), default=None),
     )
 
 
