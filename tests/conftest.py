@@ -102,7 +102,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput") or os.environ.get("BASCULE_KEEP_CLUSTER"):
         return
     made = _SHARED / "made"
-    if made.exists():
+    if made.exists() and made.read_text() == _run_id(session.config):
         made.unlink()
         (_SHARED / "installed").unlink(missing_ok=True)
         handle.down(CLUSTER_NAME)
