@@ -12,13 +12,27 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 from hack.cluster import handle
+from hack.cluster.packages import ensure_programs
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOW = ("tests/system", "tests/faults", "tests/security")
 CLUSTER = "bascule-test"
+# Program on PATH -> Debian package and what tests want it for.
+TEST_PROGRAMS = {
+    "docker-registry": ("docker-registry", "is the registry of tests that need no cluster"),
+    "packer": ("packer", "is what the Procedure packer is proven with"),
+    "qemu-system-x86_64": ("qemu-system-x86", "lets Packer build an image of a machine"),
+    "qemu-img": ("qemu-utils", "makes the disk of that machine"),
+    "ps": ("procps", "shows whether a tool left processes behind"),
+    "/usr/sbin/sshd": ("openssh-server", "serves git by SSH"),
+}
+
+
+_RUN = uuid.uuid4().hex
 
 
 def _say(text: str) -> None:
@@ -26,7 +40,12 @@ def _say(text: str) -> None:
 
 
 def _pytest(*arguments: str, slice_of: str = "") -> int:
-    environment = os.environ | {"BASCULE_TEST_CLUSTER": CLUSTER, "BASCULE_KEEP_CLUSTER": "1", "BASCULE_SLICE": slice_of}
+    environment = os.environ | {
+        "BASCULE_TEST_CLUSTER": CLUSTER,
+        "BASCULE_KEEP_CLUSTER": "1",
+        "BASCULE_TEST_RUN": _RUN,
+        "BASCULE_SLICE": slice_of,
+    }
     command = [str(ROOT / ".venv/bin/pytest"), *arguments]
     _say(" ".join(["pytest", *arguments]))
     code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
@@ -82,6 +101,7 @@ def main() -> int:
     found = handle.running(CLUSTER)
     _say("using the running cluster" if found else "making a cluster for the tests (the first time builds its parts)")
     try:
+        ensure_programs(TEST_PROGRAMS)
         handle.up(CLUSTER)
         _say(f"cluster ready after {time.monotonic() - begun:.0f} s")
         if options.system:

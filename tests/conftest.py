@@ -11,6 +11,7 @@ import os
 import secrets
 import tempfile
 import time
+import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from hack.installation import TenantHandle
 CLUSTER_NAME = os.environ.get("BASCULE_TEST_CLUSTER", "bascule-test")
 _SHARED = Path(tempfile.gettempdir(), f"bascule-tests-{CLUSTER_NAME}")
 
+_RUN = "BASCULE_TEST_RUN"
 _BEGUN = pytest.StashKey[float]()
 
 
@@ -38,30 +40,25 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _run_id(config: pytest.Config) -> str:
-    worker_input = getattr(config, "workerinput", None)
-    return worker_input["testrunuid"] if worker_input else os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-
-
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Cluster:
+def cluster() -> Cluster:
     """The real cluster, made by the first test that wants it."""
     with _alone():
         found = handle.running(CLUSTER_NAME)
         if found is None:
             found = handle.up(CLUSTER_NAME)
-            (_SHARED / "made").write_text(_run_id(request.config))
+            (_SHARED / "made").write_text(os.environ[_RUN])
         return found
 
 
 @pytest.fixture(scope="session")
-def bascule(request: pytest.FixtureRequest, cluster: Cluster) -> Cluster:
+def bascule(cluster: Cluster) -> Cluster:
     """The cluster with the chart of this checkout installed: operator and workers run as pods."""
     with _alone():
         marker = _SHARED / "installed"
-        if not marker.exists() or marker.read_text() != _run_id(request.config):
-            installation.install(cluster)
-            marker.write_text(_run_id(request.config))
+        if not marker.exists() or marker.read_text() != os.environ[_RUN]:
+            installation.install(cluster.refresh_images())
+            marker.write_text(os.environ[_RUN])
     return cluster
 
 
@@ -79,6 +76,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_BEGUN] = time.monotonic()
+    # Inherited by the worker processes: one name for the whole run.
+    os.environ.setdefault(_RUN, uuid.uuid4().hex)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -102,7 +101,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput") or os.environ.get("BASCULE_KEEP_CLUSTER"):
         return
     made = _SHARED / "made"
-    if made.exists() and made.read_text() == _run_id(session.config):
+    if made.exists() and made.read_text() == os.environ[_RUN]:
         made.unlink()
         (_SHARED / "installed").unlink(missing_ok=True)
         handle.down(CLUSTER_NAME)

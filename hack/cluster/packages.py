@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ HOST_PROGRAMS: Mapping[str, tuple[str, str]] = {
     "hostname": ("hostname", "names the nodes"),
 }
 SUITE = "bookworm"
+_POLICY = Path("/usr/sbin/policy-rc.d")
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 
@@ -39,7 +41,15 @@ def ensure_host_packages() -> None:
     """Install the missing packages of HOST_PROGRAMS. Raises ClusterError when this process may not."""
     if os.geteuid() != 0:
         raise ClusterError("the cluster needs root: it makes namespaces, mounts and network interfaces; try sudo")
-    missing = {package: why for program, (package, why) in HOST_PROGRAMS.items() if not shutil.which(program)}
+    ensure_programs(HOST_PROGRAMS)
+
+
+def ensure_programs(programs: Mapping[str, tuple[str, str]]) -> None:
+    """Install the packages of programs that are not on PATH; services that they bring are not started.
+
+    `programs` maps a program to its package and what it is for. Raises ClusterError.
+    """
+    missing = {package: why for program, (package, why) in programs.items() if not shutil.which(program)}
     if not missing:
         return
     if not shutil.which("apt-get"):
@@ -50,7 +60,22 @@ def ensure_host_packages() -> None:
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     run_logged(["apt-get", "update"], what="apt-get update", log=log, env=env)
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    run_logged(install, what=f"apt-get install {' '.join(missing)}", log=log, env=env)
+    with _no_services():
+        run_logged(install, what=f"apt-get install {' '.join(missing)}", log=log, env=env)
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Debian's way of saying that packages must not start what they bring."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink(missing_ok=True)
 
 
 def ensure_kernel() -> None:
