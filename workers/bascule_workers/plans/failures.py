@@ -24,7 +24,7 @@ def excerpt(log: str, lines: int = EXCERPT_LINES, limit: int = EXCERPT_LIMIT) ->
     `limit` characters, of which the last ones are kept.
     """
     kept: list[str] = []
-    for raw in log.splitlines():
+    for raw in log.replace("\r\n", "\n").split("\n"):
         line = _TIMESTAMP.sub("", _CONTROL.sub("", _ESCAPE.sub("", raw.rpartition("\r")[2]))).rstrip()
         if line.strip() and (not kept or kept[-1] != line):
             kept.append(line)
