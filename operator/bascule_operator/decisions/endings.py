@@ -21,7 +21,7 @@ from bascule_operator.decisions.conditions import RUN_LIFE, Says, ready, stalled
 from bascule_operator.decisions.status import said
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import Closed, RunView
-from bascule_operator.decisions.wording import length, step_words
+from bascule_operator.decisions.wording import in_short, length, step_words
 
 HISTORY = 5
 _UNKNOWN = "unknown: the run ended without telling what it made"
@@ -92,7 +92,11 @@ def _last_progress(old: RunStatus, result: RunResult) -> ProgressStatus:
     if not result.steps and old.progress:
         done = old.progress.completed
     return ProgressStatus(
-        completed=done, total=total, percent=round(100 * done / total) if total else 0, message=summary(result)
+        completed=done,
+        total=total,
+        percent=round(100 * done / total) if total else 0,
+        summary=in_short(done, total, result.steps),
+        message=summary(result),
     )
 
 

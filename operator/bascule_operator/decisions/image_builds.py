@@ -163,7 +163,8 @@ def _published(status: ImageBuildStatus, others: Iterable[Published]) -> list[Sa
         )
         return [Says(ConditionType.PUBLISHED, ConditionStatus.FALSE, Reason.TAG_MOVED, told)]
     names = ", ".join(tag.name for tag in published.tags)
-    told = f"{names} of {published.repository} point at {published.tags[0].digest}"
+    verb = "points" if len(published.tags) == 1 else "point"
+    told = f"{names} of {published.repository} {verb} at {published.tags[0].digest}"
     return [Says(ConditionType.PUBLISHED, ConditionStatus.TRUE, Reason.TAGS_CURRENT, told)]
 
 

@@ -25,7 +25,7 @@ from bascule_operator.decisions.conditions import RUN_LIFE, Says, conditions, fi
 from bascule_operator.decisions.starts import Throttled
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import Problem, RunView
-from bascule_operator.decisions.wording import at, stamp
+from bascule_operator.decisions.wording import at, in_short, stamp
 
 PATIENCE = timedelta(minutes=5)
 """How long a missing Tenant or Procedure is waited for before the resource counts as rejected."""
@@ -226,6 +226,7 @@ def _progress_fields(old: RunStatus, progress: Progress) -> dict[str, Any]:
             completed=progress.completed,
             total=progress.total,
             percent=round(100 * progress.completed / progress.total) if progress.total else 0,
+            summary=in_short(progress.completed, progress.total, progress.steps),
             message=progress.message[:256],
         ),
         "waiting_for": _waiting_for(progress),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+
+from bascule_api.conditions import StepState
+from bascule_api.progress import StepProgress
+from bascule_api.runs import StepStatus
 
 
 def at(seconds: int | None) -> datetime | None:
@@ -23,3 +28,10 @@ def length(span: timedelta) -> str:
 def step_words(step: str) -> str:
     """`test-smoke` as people say it: test smoke."""
     return f"test {step.removeprefix('test-')}" if step.startswith("test-") else f"step {step}"
+
+
+def in_short(completed: int, total: int, steps: Sequence[StepStatus | StepProgress]) -> str:
+    """How far a run is, for a column of a table: `2/6 build`."""
+    live = [step.name for step in steps if step.state in (StepState.RUNNING, StepState.FAILED)]
+    more = f" +{len(live) - 1}" if len(live) > 1 else ""
+    return f"{completed}/{total}{' ' + live[0][:40] if live else ''}{more}" if total else ""

@@ -1,0 +1,216 @@
+"""Builders of ImageBuilds as decisions see them: a test states only what matters to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bascule_api import names
+from bascule_api.conditions import CompensationState, Phase
+from bascule_api.image_builds import REVISION_FIELDS, ImageBuildResult, ImageBuildSpec, ImageBuildStatus
+from bascule_api.procedures import PinnedProcedure, Procedure
+from bascule_api.progress import Progress, RunIdentity, StepProgress
+from bascule_api.runs import CompensationStatus, Failure
+from bascule_api.tenants import Tenant
+from bascule_operator.decisions.life import Observed
+from bascule_operator.decisions.subjects import Subject, parse
+from bascule_operator.decisions.views import Closed, Grounds, Problem, RunState, RunView
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+UID = "2f0c4c1e-0000-4000-8000-000000000001"
+Json = dict[str, Any]
+
+
+def spec(**changes: Any) -> Json:
+    return {
+        "source": {"configMap": {"name": "source"}},
+        "build": {"procedure": "buildah"},
+        "sign": {"keySecretRef": {"name": "signing-key"}},
+        "publish": {"repository": "registry.example.com/acme/web", "tags": ["v1"]},
+    } | changes
+
+
+def parsed(body: Json) -> Subject:
+    return parse("ImageBuild", body, ImageBuildSpec, ImageBuildStatus, REVISION_FIELDS)
+
+
+def revision_of(body_spec: Json) -> str:
+    return parsed({"metadata": {"name": "web"}, "spec": body_spec}).revision
+
+
+@dataclass(frozen=True)
+class ABuild:
+    """An ImageBuild under construction; every method returns another one."""
+
+    body: Json = field(
+        default_factory=lambda: {
+            "metadata": {
+                "name": "web", "namespace": "acme-dev", "uid": UID, "generation": 1, "resourceVersion": "1",
+                "finalizers": [names.FINALIZER],
+            },
+            "spec": spec(),
+        }
+    )  # fmt: skip
+
+    def _meta(self, **changes: Any) -> ABuild:
+        return replace(self, body=self.body | {"metadata": self.body["metadata"] | changes})
+
+    def _status(self, **changes: Any) -> ABuild:
+        return replace(self, body=self.body | {"status": self.body.get("status", {}) | changes})
+
+    def with_spec(self, **changes: Any) -> ABuild:
+        return replace(self, body=self.body | {"spec": self.body["spec"] | changes})
+
+    def suspended(self) -> ABuild:
+        return self.with_spec(suspend=True)
+
+    def edited(self) -> ABuild:
+        """Its revision is another one now."""
+        return self.with_spec(publish={"repository": "registry.example.com/acme/other", "tags": ["v1"]})
+
+    def scheduled(self) -> ABuild:
+        return self.with_spec(schedule={"cron": "0 3 * * *"})
+
+    def requested(self, value: str = "r1") -> ABuild:
+        return self._annotated(names.REQUESTED_AT, value)
+
+    def cancelled_by(self, reason: str = "wrong base") -> ABuild:
+        return self._annotated(names.CANCEL, reason)
+
+    def _annotated(self, name: str, value: str) -> ABuild:
+        return self._meta(annotations=self.body["metadata"].get("annotations", {}) | {name: value})
+
+    def deleting(self) -> ABuild:
+        return self._meta(deletionTimestamp="2026-11-22T11:59:00Z")
+
+    def without_finalizer(self) -> ABuild:
+        return self._meta(finalizers=[])
+
+    def saying(self, **changes: Any) -> ABuild:
+        """Other fields of the status."""
+        return self._status(**changes)
+
+    def running(self, number: int = 1, run_id: str = "run-1", **changes: Any) -> ABuild:
+        """Its intent is written, and its run may have been seen."""
+        run = {
+            "number": number, "revision": revision_of(spec()), "trigger": "Revision", "tenant": "acme",
+            "temporalNamespace": "acme", "workflowId": names.workflow_id("ImageBuild", UID, number),
+            "startedAt": "2026-11-22T11:50:00Z",
+        } | ({"runId": run_id} if run_id else {})  # fmt: skip
+        return self._status(phase="Running", run=run | changes, handled=self.body.get("status", {}).get("handled", {}))
+
+    def intended(self, **changes: Any) -> ABuild:
+        """Its intent is written, and nothing is known of a run."""
+        made = self.running(run_id="", **changes)
+        return made._status(phase="Pending")
+
+    def finished(self, phase: Phase = Phase.SUCCEEDED, compensation: str = "NothingToDo", **changes: Any) -> ABuild:
+        made = self.running(outcome=str(phase), finishedAt="2026-11-22T11:55:00Z", **changes)
+        run = made.body["status"]["run"]
+        past = {name: run[name] for name in ("number", "revision", "trigger")} | {"phase": str(phase)}
+        return made._status(phase=str(phase), compensation={"state": compensation}, history=[past])
+
+    def handling(self, **changes: Any) -> ABuild:
+        """Other fields of status.handled."""
+        return self._status(handled=self.body.get("status", {}).get("handled", {}) | changes)
+
+    @property
+    def subject(self) -> Subject:
+        return parsed(self.body)
+
+
+def build() -> ABuild:
+    return ABuild()
+
+
+def tenant(name: str = "acme", *namespaces: str, ready: str = "True", reason: str = "NamespaceRegistered") -> Tenant:
+    conditions = [
+        {
+            "type": "Ready",
+            "status": ready,
+            "reason": reason,
+            "message": "so it is",
+            "lastTransitionTime": NOW.isoformat(),
+        }
+    ]
+    return Tenant.parse(
+        {
+            "metadata": {"name": name, "uid": f"uid-{name}", "creationTimestamp": NOW.isoformat()},
+            "spec": {"namespaces": list(namespaces) or ["acme-dev"]},
+            "status": {"conditions": conditions if ready else []},
+        }
+    )
+
+
+def procedure(
+    name: str, *uses: str, tenants: tuple[str, ...] = ("*",), parameters: list[Json] | None = None
+) -> Procedure:
+    return Procedure.parse(
+        {
+            "metadata": {"name": name, "generation": 1},
+            "spec": {
+                "uses": list(uses), "tenants": list(tenants), "parameters": parameters or [],
+                "template": {"container": {"image": "example.com/step:1"}},
+            },
+        }
+    )  # fmt: skip
+
+
+GROUNDS = Grounds(tenant(), {"buildah": PinnedProcedure.of(procedure("buildah", "ImageBuild/build"))})
+
+
+def identity(subject: Subject, number: int = 1, **changes: Any) -> RunIdentity:
+    values = {
+        "kind": "ImageBuild", "namespace": "acme-dev", "name": "web", "uid": UID, "number": number,
+        "revision": revision_of(spec()), "tenant": "acme",
+    }  # fmt: skip
+    return RunIdentity.model_validate(values | changes)
+
+
+def progress(number: int = 1, phase: Phase = Phase.RUNNING, **changes: Any) -> Progress:
+    steps = [StepProgress(name="resolve", state="Succeeded"), StepProgress(name="build", state="Running", started=1)]
+    return Progress.model_validate(
+        {"number": number, "phase": phase, "steps": [step.to_wire() for step in steps], "completed": 1, "total": 2}
+        | {"message": "1 of 2 steps done"}
+        | changes
+    )
+
+
+def an_open(at: int | None = 1, **changes: Any) -> RunView:
+    """An open run as a describe shows it, with the progress of that number."""
+    made = RunView(RunState.OPEN, described=True, run_id="run-1", progress=progress(at) if at else None)
+    return replace(made, **changes)
+
+
+def a_closed(
+    phase: Phase = Phase.SUCCEEDED,
+    compensation: CompensationState = CompensationState.NOTHING_TO_DO,
+    failure: Failure | None = None,
+    **changes: Any,
+) -> RunView:
+    """A closed run with its result."""
+    result = ImageBuildResult(
+        phase=phase, progress_number=9, failure=failure, compensation=CompensationStatus(state=compensation)
+    )
+    made = RunView(
+        RunState.CLOSED, described=True, run_id="run-1", closed=Closed.COMPLETED, result=result,
+        closed_at=NOW - timedelta(minutes=1),
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+ABSENT = RunView(RunState.ABSENT, described=True)
+
+
+def observed(
+    made: ABuild | Subject,
+    view: RunView | None = None,
+    *,
+    fresh: bool = True,
+    grounds: Grounds | Problem = GROUNDS,
+    silence: str = "",
+    now: datetime = NOW,
+) -> Observed:
+    subject = made.subject if isinstance(made, ABuild) else made
+    return Observed(subject, fresh, grounds, view or RunView(), silence, now, "https://temporal.example.com/")

@@ -1,0 +1,73 @@
+"""What was last seen: never older than what is known, and with what is asked of it often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bascule_operator.store import Key, Store
+from bascule_operator.sweep import restless, speaks_for
+from tests.support.subjects import ABuild, build, identity
+
+KEY = Key("ImageBuild", "acme-dev", "web")
+
+
+def versioned(made: ABuild, version: int, **metadata: Any) -> dict[str, Any]:
+    return made.body | {"metadata": made.body["metadata"] | {"resourceVersion": str(version)} | metadata}
+
+
+def test_an_older_version_or_our_own_write_coming_back_is_no_news() -> None:
+    store = Store()
+    assert store.put(KEY, versioned(build(), 5))
+    assert not store.put(KEY, versioned(build(), 5))
+    assert not store.put(KEY, versioned(build(), 4))
+    assert store.put(KEY, versioned(build(), 6))
+
+
+def test_another_object_of_the_same_name_is_news_whatever_its_version() -> None:
+    store = Store()
+    store.put(KEY, versioned(build(), 5))
+    assert store.put(KEY, versioned(build(), 3, uid="another"))
+
+
+def test_unfinished_runs_are_known_by_their_temporal_namespace() -> None:
+    store = Store()
+    store.put(KEY, versioned(build().running(), 1))
+    assert [run.key for run in store.live_runs()["acme"].values()] == [KEY]
+    store.put(KEY, versioned(build().finished(), 2))
+    assert store.live_runs() == {}
+
+
+def test_resources_that_share_a_tag_find_each_other() -> None:
+    store, other = Store(), Key("ImageBuild", "acme-dev", "other")
+    published = {"repository": "r.test/acme/web", "tags": [{"name": "v1", "digest": "sha256:a"}]}
+    for key in (KEY, other):
+        store.put(key, versioned(build().finished().saying(published=published), 1))
+    assert store.sharing_tags([("r.test/acme/web", "v1")], KEY) == {other}
+    store.remove(other)
+    assert store.sharing_tags([("r.test/acme/web", "v1")], KEY) == set()
+
+
+def test_a_tenant_that_does_not_fit_its_schema_counts_as_not_there() -> None:
+    store, key = Store(), Key("Tenant", "", "acme")
+    store.put(key, {"metadata": {"name": "acme", "uid": "1", "resourceVersion": "1"}, "spec": {}})
+    assert store.tenants == {}
+
+
+def test_a_resource_speaks_for_its_current_run_and_for_none_of_its_past() -> None:
+    subject = build().subject
+    current = build().running(2).body
+    assert speaks_for(current, identity(subject, 2))
+    assert not speaks_for(current, identity(subject, 1))
+    assert not speaks_for(current, identity(subject, 2, revision="1-0000000000"))
+    assert speaks_for(current, identity(subject, 3)), "an intent that this list does not show yet"
+    assert not speaks_for(current, identity(subject, 2, uid="another"))
+
+
+def test_only_what_is_not_at_rest_is_looked_at_again() -> None:
+    seen = {"observedGeneration": 1}
+    assert not restless(build().finished().saying(**seen).body)
+    assert restless(build().finished().saying(observedGeneration=0).body)
+    assert restless(build().running().saying(**seen).body)
+    assert restless(build().finished().saying(**seen).deleting().body)
+    assert restless(build().finished().saying(**seen).requested().body)
+    assert restless(build().saying(**seen, blocked={"reason": "TenantNotFound"}).body)
