@@ -272,7 +272,7 @@ KIND = Kind(
     columns=(
         Column("Phase", ".status.phase"),
         Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-        Column("Progress", ".status.progress.message"),
+        Column("Progress", ".status.progress.summary"),
         Column("Image", ".status.image.reference"),
         Column("Age", ".metadata.creationTimestamp", "date"),
         Column("Run", ".status.run.number", "integer", priority=1),

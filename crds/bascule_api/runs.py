@@ -162,6 +162,8 @@ class ProgressStatus(ApiModel):
     """Steps in all."""
     percent: Annotated[int, Field(ge=0, le=100)] = 0
     """Share of the steps that are done."""
+    summary: Annotated[str, StringConstraints(max_length=64)] = ""
+    """In short, for tables: `2/6 build`."""
     message: ShortText = ""
     """What goes on, for people."""
 
