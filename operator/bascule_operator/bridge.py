@@ -25,7 +25,7 @@ from bascule_operator.health import Health
 from bascule_operator.queue import Queue
 from bascule_operator.reconcilers.image_builds import KIND as IMAGE_BUILDS
 from bascule_operator.reconcilers.runs import RunsReconciler
-from bascule_operator.reconcilers.tenants import TenantsReconciler, wake_blocked
+from bascule_operator.reconcilers.tenants import TenantsReconciler
 from bascule_operator.reconcilers.world import News, World, newer
 from bascule_operator.settings import Settings
 from bascule_operator.store import Key, LiveRun, Store
@@ -44,7 +44,7 @@ class Bridge:
 
     def __init__(self, settings: Settings, kube: Kube, temporal: Temporal) -> None:
         self._settings = settings
-        self.store = Store()
+        self.store = Store(self._platform_changed)
         self.queue: Queue[Key, News] = Queue(settings.max_concurrency, newer)
         self.recorder = Recorder(kube, socket.gethostname())
         self.world = World(
@@ -73,9 +73,12 @@ class Bridge:
             self.store.remove(key)
         elif not self.store.put(key, body):
             return  # our own write coming back, or an older version
-        if key.kind == "Procedure":
-            wake_blocked(self.world)
-        else:
+        if key.kind in self._reconcilers:
+            self.queue.add(key)
+
+    def _platform_changed(self) -> None:
+        """Whatever a Tenant or a Procedure kept from starting is looked at again."""
+        for key in self.store.blocked:
             self.queue.add(key)
 
     async def reconcile(self, key: Key, news: News | None) -> float | None:

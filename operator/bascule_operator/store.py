@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from bascule_api.procedures import Procedure
 from bascule_api.tenants import Tenant
 
 Json = dict[str, Any]
+
+PLATFORM = ("Tenant", "Procedure")
+"""Kinds that decide whether others may start."""
 
 
 class Key(NamedTuple):
@@ -83,10 +86,12 @@ class Entry:
 
 
 class Store:
-    """Resources, Tenants and Procedures as last seen."""
+    """Resources, Tenants and Procedures as last seen. `platform_changed` is told of every change of the latter two."""
 
-    def __init__(self) -> None:
+    def __init__(self, platform_changed: Callable[[], None] = lambda: None) -> None:
+        self._platform_changed = platform_changed
         self._entries: dict[Key, Entry] = {}
+        self._blocked: set[Key] = set()
         self._tenants: dict[str, Tenant] = {}
         self._procedures: dict[str, Procedure] = {}
         self._by_tag: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
@@ -104,7 +109,11 @@ class Store:
             self._by_tag[tag].add(key)
         if entry.live:
             self._live[entry.live.temporal_namespace][entry.live.workflow_id] = entry.live
+        if entry.blocked:
+            self._blocked.add(key)
         self._parse(key, entry.body)
+        if key.kind in PLATFORM:
+            self._platform_changed()
         return True
 
     def _parse(self, key: Key, body: Json) -> None:
@@ -121,6 +130,7 @@ class Store:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
+        self._blocked.discard(key)
         for tag in entry.tags:
             self._by_tag[tag].discard(key)
             if not self._by_tag[tag]:
@@ -141,8 +151,10 @@ class Store:
     def keys(self, kind: str) -> list[Key]:
         return [key for key in self._entries if key.kind == kind]
 
-    def entries(self) -> Iterator[tuple[Key, Entry]]:
-        return iter(list(self._entries.items()))
+    @property
+    def blocked(self) -> list[Key]:
+        """Resources that something keeps from starting."""
+        return list(self._blocked)
 
     @property
     def tenants(self) -> dict[str, Tenant]:

@@ -14,7 +14,7 @@ from bascule_operator import apply, metrics, observe
 from bascule_operator.connections.temporal import Place
 from bascule_operator.decisions.tenants import serves
 from bascule_operator.errors import OperatorError
-from bascule_operator.reconcilers.tenants import RUN_KINDS, wake_blocked
+from bascule_operator.reconcilers.tenants import RUN_KINDS
 from bascule_operator.reconcilers.world import World
 from bascule_operator.store import Json, Key, key_of
 
@@ -54,7 +54,6 @@ class Sweep:
                 news = self._world.store.put(key, body)
                 if kind != "Procedure" and (kind == "Tenant" or restless(body) or (news and key not in known)):
                     self._world.queue.add(key)
-        wake_blocked(self._world)
 
     async def orphans(self) -> None:
         """Cancel runs whose resource is gone, in the namespace of every Tenant that is served."""

@@ -186,6 +186,15 @@ class Lab:
         except TimeoutError:
             raise AssertionError(f"{key} never went: {json.dumps(body, indent=1)}") from None
 
+    async def until_closed(self, workflow_id: str) -> None:
+        """Wait until Temporal says that the run is over."""
+        handle = (await self.client()).get_workflow_handle(workflow_id)
+        for _ in range(200):
+            if (await handle.describe()).close_time is not None:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{workflow_id} never ended")
+
     async def runs(self) -> list[str]:
         """Ids of all runs that Temporal knows of this tenant."""
         client = await self.client()

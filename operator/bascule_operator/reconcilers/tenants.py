@@ -156,15 +156,7 @@ class TenantsReconciler:
         return found
 
     def _neighbours(self, key: Key) -> None:
-        """Whoever may be concerned: other Tenants, and resources that wait for one."""
+        """Other Tenants may have waited for this one's Temporal namespace."""
         for other in self._world.store.keys("Tenant"):
             if other != key:
                 self._world.queue.add(other)
-        wake_blocked(self._world)
-
-
-def wake_blocked(world: World) -> None:
-    """Look again at every resource that something keeps from starting."""
-    for key, entry in world.store.entries():
-        if entry.blocked:
-            world.queue.add(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 from bascule_operator.connections.kube import Kube
@@ -31,8 +32,6 @@ class Server:
 
 
 async def record(server: Server, *happenings: Happening) -> list[tuple[str, Any]]:
-    import asyncio
-
     recorder = Recorder(cast(Kube, server), "pod-1")
     task = asyncio.create_task(recorder.run())
     for happening in happenings:

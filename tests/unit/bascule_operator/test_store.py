@@ -47,6 +47,16 @@ def test_resources_that_share_a_tag_find_each_other() -> None:
     assert store.sharing_tags([("r.test/acme/web", "v1")], KEY) == set()
 
 
+def test_every_change_of_tenants_and_procedures_is_told_and_who_waits_for_one_is_known() -> None:
+    told: list[list[Key]] = []
+    store = Store(lambda: told.append(store.blocked))
+    store.put(KEY, versioned(build().saying(blocked={"reason": "TenantNotFound"}), 1))
+    store.put(Key("Tenant", "", "acme"), {"metadata": {"name": "acme", "uid": "1", "resourceVersion": "1"}})
+    store.put(KEY, versioned(build().running(), 2))
+    store.put(Key("Procedure", "", "p"), {"metadata": {"name": "p", "uid": "2", "resourceVersion": "1"}})
+    assert told == [[KEY], []]
+
+
 def test_a_tenant_that_does_not_fit_its_schema_counts_as_not_there() -> None:
     store, key = Store(), Key("Tenant", "", "acme")
     store.put(key, {"metadata": {"name": "acme", "uid": "1", "resourceVersion": "1"}, "spec": {}})
