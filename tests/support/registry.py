@@ -66,7 +66,7 @@ def serving(folder: Path) -> Iterator[LoopbackRegistry]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{probe.getsockname()[1]}"
-    certificate, key = _certificate(folder)
+    certificate, key = make_certificate(folder)
     settings = folder / "registry.yml"
     settings.write_text(
         json.dumps(
@@ -98,7 +98,7 @@ def _wait(host: str) -> None:
     raise AssertionError(f"the registry does not listen on {host}")
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
+def make_certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for loopback that vouches for itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])

@@ -97,7 +97,7 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
             await Supervisor(equipment, watch).run(stop)
     finally:
         watching.cancel()
-        pods.close()
+        await pods.close()
         await http.close()
         await api.close()
 

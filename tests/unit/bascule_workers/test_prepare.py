@@ -115,7 +115,7 @@ def test_a_source_has_a_bound(tmp_path: Path) -> None:
 def test_a_path_cannot_lead_out_of_the_repository(tmp_path: Path, path: str) -> None:
     (tmp_path / "repo/sub").mkdir(parents=True)
     (tmp_path / "x").mkdir()
-    with pytest.raises(PrepareError, match="leads out|no folder"):
+    with pytest.raises(PrepareError, match=r"leads out|no folder"):
         prepare._subfolder(tmp_path / "repo", path)
 
 

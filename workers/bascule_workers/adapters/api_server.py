@@ -47,6 +47,8 @@ class ApiServer:
 
     async def close(self) -> None:
         await self._client.close()
+        # TLS connections say goodbye in the background; aiohttp's documentation asks for this moment.
+        await asyncio.sleep(0.25)
 
     async def get(self, path: str, **parameters: Any) -> JsonObject:
         return await self._json("GET", path, parameters=parameters)

@@ -91,9 +91,11 @@ class NamespaceView:
     def start(self) -> None:
         self._tasks = [asyncio.create_task(reflector.run()) for reflector in (self._jobs, self._pods)]
 
-    def stop(self) -> None:
+    def stop(self) -> list[asyncio.Task[None]]:
+        """Stop watching. Returns the tasks that are ending."""
         for task in self._tasks:
             task.cancel()
+        return self._tasks
 
     async def synced(self) -> None:
         await asyncio.gather(self._jobs.synced.wait(), self._pods.synced.wait())
@@ -164,10 +166,11 @@ class PodWatch:
             if view.users == 0:
                 asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, namespace, view)
 
-    def close(self) -> None:
-        for view in self._views.values():
-            view.stop()
+    async def close(self) -> None:
+        """Stop watching, and wait until the connections are given back."""
+        tasks = [task for view in self._views.values() for task in view.stop()]
         self._views.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _drop(self, namespace: str, view: NamespaceView) -> None:
         if view.users == 0 and self._views.get(namespace) is view:

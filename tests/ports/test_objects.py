@@ -1,0 +1,47 @@
+"""What `Objects` and `Tenants` promise, on the fake and on the real API server."""
+
+from __future__ import annotations
+
+import pytest
+
+from bascule_workers.adapters.api_server import ApiServer
+from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
+from bascule_workers.errors import StepFailedError
+from bascule_workers.ports.secrets import Objects
+from tests.support.fake_world import FakeObjects, Troubles, secret
+
+
+@pytest.fixture(params=["fake", "real"])
+def objects(request: pytest.FixtureRequest) -> Objects:
+    if request.param == "fake":
+        return FakeObjects(Troubles())
+    return KubernetesObjects(request.getfixturevalue("api"))
+
+
+async def test_what_exists_stays_as_it_is_and_what_is_gone_may_be_deleted_again(
+    objects: Objects, namespace: str
+) -> None:
+    first, second = (secret("own", "", {"a": value}, namespace=namespace) for value in "12")
+    assert await objects.secret(namespace, "own") is None
+
+    for made in (first, second):
+        await objects.create([made])
+
+    found = await objects.secret(namespace, "own")
+    assert found is not None
+    assert found["data"] == first["data"]
+    for _ in range(2):
+        await objects.delete("Secret", namespace, "own")
+    assert await objects.secret(namespace, "own") is None
+    assert await objects.config_map(namespace, "own") is None
+
+
+async def test_a_secret_that_the_server_refuses_is_not_quoted(api: ApiServer, namespace: str) -> None:
+    wrong = secret("Not_A_Name", "", {"a": "hunter2!"}, namespace=namespace)
+    with pytest.raises(StepFailedError, match="refuses the Secret") as refused:
+        await KubernetesObjects(api).create([wrong])
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_a_tenant_that_there_is_not_has_no_key(api: ApiServer) -> None:
+    assert await KubernetesTenants(api).public_key("no-such-tenant") is None
