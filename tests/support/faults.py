@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,35 +68,44 @@ class EventWatcher:
     def __init__(self, cluster: Cluster, wanted: Callable[[dict[str, Any]], bool], act: Callable[[], object]) -> None:
         self._cluster, self._wanted, self._act = cluster, wanted, act
         self.matched = threading.Event()
+        self._ended = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> EventWatcher:
-        name = pods(self._cluster, "worker")[0]["metadata"]["name"]
-        command = ["kubectl", "logs", "-f", "--since=1s", "-n", SYSTEM_NAMESPACE, name]
-        environment = os.environ | {"KUBECONFIG": str(self._cluster.kubeconfig)}
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._ended.set()
         if self._process:
             self._process.kill()
-            self._process.wait()
-        self._thread.join(timeout=5)
-        if self._process and self._process.stdout:
-            self._process.stdout.close()
+        self._thread.join(timeout=10)
 
     def _follow(self) -> None:
-        if self._process is None or self._process.stdout is None:
-            return
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
-                event = json.loads(line)
-                if isinstance(event, dict) and event.get("specversion") and self._wanted(event):
-                    self._act()
-                    self.matched.set()
-                    return
+        # A follower can end early: the pod was replaced, or the node has no file watches left. Then there is another.
+        while not (self.matched.is_set() or self._ended.is_set()):
+            with self._reader() as self._process:
+                for line in self._process.stdout or ():
+                    if self._matches(line):
+                        self._act()
+                        self.matched.set()
+                        self._process.kill()
+                        return
+            time.sleep(0.1)
+
+    def _reader(self) -> subprocess.Popen[str]:
+        names = [pod["metadata"]["name"] for pod in pods(self._cluster, "worker")]
+        command = ["kubectl", "logs", "-f", "--since=3s", "-n", SYSTEM_NAMESPACE, *names[:1]]
+        environment = os.environ | self._cluster.environment
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+
+    def _matches(self, line: str) -> bool:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return False
+        return isinstance(event, dict) and "specversion" in event and self._wanted(event)
 
 
 def audit_entries(cluster: Cluster) -> Iterator[dict[str, Any]]:
