@@ -68,7 +68,7 @@ class Lab:
             selector=",".join(f"{name}={value}" for name, value in self.selector.items()),
             **settings,
         )
-        kube = await self.plane.kube()
+        kube = await self.plane.operator_kube()
         self._kubes.append(kube)
         bridge = Bridge(values, kube, Temporal(values.temporal_address, self.plane.keyring))
         stop = asyncio.Event()

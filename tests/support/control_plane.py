@@ -6,7 +6,6 @@ Each part may be stopped and started again while tests run; their data survive.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import os
 import signal
@@ -27,12 +26,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bascule_codec import Keyring
 from bascule_operator.connections.kube import Kube
+from bascule_operator.permissions import RULES
 from hack.cluster.binaries import binaries, temporal
 from hack.cluster.rootfs import machine_tree
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _PATIENCE = 60.0
 _TOKEN = "administrator"
+_OPERATOR_TOKEN = "operator"
 
 _QUICK_TEMPORAL = {
     "history.transferProcessorMaxPollRPS": "2000",
@@ -104,6 +105,9 @@ class ControlPlane:
     temporal: Part
     temporal_address: str
     kubeconfig: Path
+    """The administrator's."""
+    operator_kubeconfig: Path
+    """The operator's: it may do what `bascule_operator.permissions` declares, and nothing else."""
     keyring: Keyring
     audit_log: Path
 
@@ -122,7 +126,11 @@ class ControlPlane:
         return done.stdout
 
     async def kube(self) -> Kube:
+        """An administrator's connection."""
         return await Kube.connect(str(self.kubeconfig))
+
+    async def operator_kube(self) -> Kube:
+        return await Kube.connect(str(self.operator_kubeconfig))
 
     def operator_environment(self, **more: str) -> dict[str, str]:
         """Settings of an operator process."""
@@ -130,7 +138,7 @@ class ControlPlane:
             "BASCULE_TEMPORAL_ADDRESS": self.temporal_address,
             "BASCULE_TEMPORAL_UI_URL": "https://temporal.example.com",
             "BASCULE_PAYLOAD_KEYS_DIR": str(self.keys),
-            "BASCULE_KUBECONFIG": str(self.kubeconfig),
+            "BASCULE_KUBECONFIG": str(self.operator_kubeconfig),
             "BASCULE_HTTP_PORT": "0",
         } | more
 
@@ -147,6 +155,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
             "apply", "--server-side", *(f"--filename={path}" for path in sorted((ROOT / "crds").glob("*.yaml")))
         )
         made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        made.kubectl("apply", "--server-side", "--filename=-", input=yaml.safe_dump_all(_operator_role()))
         yield made
     finally:
         for part in reversed(parts):
@@ -164,6 +173,7 @@ def _planned(folder: Path) -> ControlPlane:
         temporal=_temporal(folder, grpc, http, metrics),
         temporal_address=f"127.0.0.1:{grpc}",
         kubeconfig=folder / "kubeconfig",
+        operator_kubeconfig=folder / "operator-kubeconfig",
         keyring=keyring,
         audit_log=folder / "audit.log",
     )
@@ -179,7 +189,8 @@ def _write(folder: Path, keyring: Keyring, api_port: int) -> None:
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
     )
-    (folder / "tokens.csv").write_text(f'{_TOKEN},admin,admin,"system:masters"\n')
+    users = f'{_TOKEN},admin,admin,"system:masters"\n{_OPERATOR_TOKEN},operator,operator\n'
+    (folder / "tokens.csv").write_text(users)
     (folder / "audit.yaml").write_text(
         yaml.safe_dump(
             {
@@ -190,17 +201,38 @@ def _write(folder: Path, keyring: Keyring, api_port: int) -> None:
             }
         )
     )
+    (folder / "kubeconfig").write_text(_kubeconfig(api_port, _TOKEN))
+    (folder / "operator-kubeconfig").write_text(_kubeconfig(api_port, _OPERATOR_TOKEN))
+
+
+def _kubeconfig(api_port: int, token: str) -> str:
+    server = {"server": f"https://127.0.0.1:{api_port}", "insecure-skip-tls-verify": True}
     config: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
-        "clusters": [
-            {"name": "test", "cluster": {"server": f"https://127.0.0.1:{api_port}", "insecure-skip-tls-verify": True}}
-        ],
-        "users": [{"name": "admin", "user": {"token": _TOKEN}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "clusters": [{"name": "test", "cluster": server}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
     }
-    (folder / "kubeconfig").write_text(yaml.safe_dump(config))
+    return yaml.safe_dump(config)
+
+
+def _operator_role() -> list[dict[str, Any]]:
+    """What the chart grants, from the same declaration."""
+    api, metadata = "rbac.authorization.k8s.io/v1", {"name": "operator"}
+    rules = [
+        {"apiGroups": [rule.api_group], "resources": list(rule.resources), "verbs": list(rule.verbs)} for rule in RULES
+    ]
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "operator"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}
+    return [
+        {"apiVersion": api, "kind": "ClusterRole", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": metadata, "roleRef": reference,
+            "subjects": [subject],
+        },
+    ]  # fmt: skip
 
 
 def _etcd(folder: Path, port: int, peer: int) -> Part:
@@ -268,7 +300,3 @@ class OperatorProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(self._process.wait, seconds)
-
-
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
