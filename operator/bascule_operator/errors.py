@@ -11,12 +11,25 @@ class OperatorError(Exception):
     retryable = True
 
 
-class TemporalUnavailableError(OperatorError):
+class TemporalError(OperatorError):
+    """Temporal could not be asked."""
+
+    @property
+    def words(self) -> str:
+        """What Temporal does instead, for people; the same at every attempt."""
+        return "does not answer"
+
+
+class TemporalUnavailableError(TemporalError):
     """Temporal does not answer, or not for this namespace yet."""
 
 
-class TemporalRefusedError(OperatorError):
+class TemporalRefusedError(TemporalError):
     """Temporal answered and said no: a bad argument, a missing permission."""
+
+    @property
+    def words(self) -> str:
+        return f"refuses ({self})"
 
 
 class NamespaceMissingError(OperatorError):

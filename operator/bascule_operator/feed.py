@@ -127,7 +127,11 @@ class Feed:
         """Serve for ever."""
         while True:
             begun = self._clock()
-            await self.tick()
+            try:
+                await self.tick()
+            except Exception:
+                # A bug met by one run's data must not end the operator for all of them.
+                log.exception("the feed failed")
             await asyncio.sleep(max(0.0, TICK_SECONDS - (self._clock() - begun)))
 
     async def tick(self) -> None:

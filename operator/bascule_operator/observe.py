@@ -178,8 +178,8 @@ class _Reader:
             return None if value is None else model.model_validate(value)
         except ValidationError as error:
             self.problems.append(f"the run's {name} does not have the expected form ({error.error_count()} errors)")
-        except (ValueError, RuntimeError) as error:
-            self.problems.append(f"the run's {name} cannot be read: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever is in one run's memo must not stop the feed of all
+            self.problems.append(f"the run's {name} cannot be read: {error or type(error).__name__}")
         return None
 
 

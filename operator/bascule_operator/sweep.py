@@ -39,6 +39,9 @@ class Sweep:
                 await self.orphans()
             except OperatorError as error:
                 log.warning("the sweep was not finished", extra={"error": str(error)})
+            except Exception:
+                # A bug met by one resource's data must not end the operator for all of them.
+                log.exception("the sweep failed")
 
     async def resync(self) -> None:
         """List everything; forget what is gone; have looked at again what is not at rest. Raises OperatorError."""
@@ -47,13 +50,22 @@ class Sweep:
             known = set(self._world.store.keys(kind))
             bodies = await observe.listed(self._world.kube, kind, selector)
             found = {key_of(kind, body): body for body in bodies}
-            for gone in known - found.keys():
-                # The list may come from a cache that is older than the watch: the reconciler looks for itself.
-                self._world.queue.add(gone) if kind != "Procedure" else self._world.store.remove(gone)
+            for missing in known - found.keys():
+                await self._missing(missing)
             for key, body in found.items():
                 news = self._world.store.put(key, body)
                 if kind != "Procedure" and (kind == "Tenant" or restless(body) or (news and key not in known)):
                     self._world.queue.add(key)
+
+    async def _missing(self, key: Key) -> None:
+        """The list may come from a cache that is older than the watch: only the API server itself knows."""
+        body = await observe.read(self._world.kube, key)
+        if body is not None:
+            self._world.store.put(key, body)
+            return
+        self._world.store.remove(key)
+        if key.kind == "Tenant":
+            self._world.queue.add(key)
 
     async def orphans(self) -> None:
         """Cancel runs whose resource is gone, in the namespace of every Tenant that is served."""

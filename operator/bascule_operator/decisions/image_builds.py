@@ -126,11 +126,16 @@ def _of_progress(status: ImageBuildStatus, facts: dict[str, Any]) -> ImageBuildS
     return status.model_copy(update={"source": source, "image": image})
 
 
+def published_at(status: ImageBuildStatus) -> datetime | None:
+    """When the last run that succeeded was over: what is published is its work."""
+    return next((past.finished_at for past in status.history if past.phase is Phase.SUCCEEDED), None)
+
+
 def _superseded(status: ImageBuildStatus, others: Iterable[Published]) -> PublishedStatus:
     """What was published, with the tags marked that another build moved later."""
     published = status.published
     assert published is not None  # noqa: S101 - the caller has one
-    finished = status.run.finished_at if status.run else None
+    finished = published_at(status)
     rivals = [other for other in others if other.repository == published.repository]
     tags = []
     for tag in published.tags:

@@ -28,7 +28,7 @@ class Observed:
     grounds: Grounds | Problem
     view: RunView
     silence: str
-    """Why Temporal could not be asked; empty when it could, or was not."""
+    """What Temporal does instead of answering; empty when it answered, or was not asked."""
     now: datetime
     ui_url: str = ""
 
@@ -112,7 +112,7 @@ def decide(observed: Observed) -> Decision:
 def _with_run(observed: Observed, run: RunRecord) -> Decision:
     subject, view = observed.subject, observed.view
     if observed.silence:
-        return Project(status.unavailable(subject, observed.now))
+        return Project(status.unavailable(subject, observed.silence, observed.now))
     if view.state is RunState.UNKNOWN or (view.state is not RunState.OPEN and not view.described):
         return Look(describe=True)
     match view.state:

@@ -107,15 +107,17 @@ def intended(subject: Subject, run: RunRecord, handled: Handled, now: datetime) 
     )
 
 
-def unavailable(subject: Subject, now: datetime) -> RunStatus:
-    """Temporal does not answer: the phase stays, and Ready says so, and since when."""
+def unavailable(subject: Subject, silence: str, now: datetime) -> RunStatus:
+    """Temporal cannot be asked (`silence`: what it does instead): the phase stays, Ready says so and since when."""
     before = find(subject.status.conditions, ConditionType.READY)
-    if before is not None and before.reason == Reason.TEMPORAL_UNAVAILABLE:
+    begin = f"Temporal {silence} since "
+    known = before is not None and before.reason == Reason.TEMPORAL_UNAVAILABLE and before.message.startswith(begin)
+    if before is not None and known:
         message = before.message
     else:
         run = subject.unfinished
         effect = f"run {run.number} goes on unseen or waits" if run and run.run_id else "nothing can start"
-        message = f"Temporal does not answer since {stamp(now)}: {effect}; tried again until it does"
+        message = f"{begin}{stamp(now)}: {effect}; tried again until it does"
     phase = subject.status.phase or Phase.PENDING
     return said(subject, working(Reason.TEMPORAL_UNAVAILABLE, message), now, phase=phase)
 

@@ -40,11 +40,12 @@ def _rivals(store: Store, key: Key, status: ImageBuildStatus) -> list[Published]
             theirs = ImageBuildStatus.model_validate(entry.body["status"])
         except ValidationError:
             continue
-        if theirs.published and theirs.run and theirs.run.finished_at:
+        finished_at = image_builds.published_at(theirs)
+        if theirs.published and finished_at:
             found.append(
                 Published(
                     name=f"{other.namespace}/{other.name}",
-                    finished_at=theirs.run.finished_at,
+                    finished_at=finished_at,
                     repository=theirs.published.repository,
                     tags=tuple(theirs.published.tags),
                 )

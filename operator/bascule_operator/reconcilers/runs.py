@@ -26,7 +26,7 @@ from bascule_operator.errors import (
     ConflictError,
     GoneError,
     NamespaceMissingError,
-    TemporalUnavailableError,
+    TemporalError,
 )
 from bascule_operator.reconcilers.world import News, World
 from bascule_operator.store import Json, Key
@@ -184,7 +184,7 @@ class RunsReconciler:
                 now.view = RunView(state=RunState.ABSENT, described=True)
             else:
                 _silent(now, error)  # registered a moment ago: it takes a while until every frontend knows it
-        except TemporalUnavailableError as error:
+        except TemporalError as error:
             _silent(now, error)
 
     def _place(self, run: RunRecord) -> Place:
@@ -279,7 +279,7 @@ class RunsReconciler:
             log.info("run was started before", extra=extra)
             await self._describe(now, run)
             return False, None
-        except (TemporalUnavailableError, NamespaceMissingError) as error:
+        except (TemporalError, NamespaceMissingError) as error:
             _silent(now, error)
             return False, None
         log.info("run started", extra=extra | {"run_id": run_id})
@@ -291,7 +291,7 @@ class RunsReconciler:
         run = decision.run
         try:
             await apply.cancel_run(self._world.temporal, self._place(run), run.workflow_id, decision.reason)
-        except TemporalUnavailableError as error:
+        except TemporalError as error:
             _silent(now, error)
             return False, None
         extra = {"resource": str(key), "tenant": run.tenant, "workflow": run.workflow_id, "run": run.number}
@@ -305,7 +305,7 @@ class RunsReconciler:
         run, desired = decision.run, Desired(sequence=decision.sequence, suspended=decision.suspended)
         try:
             await apply.send_desired(self._world.temporal, self._place(run), run.workflow_id, desired)
-        except TemporalUnavailableError as error:
+        except TemporalError as error:
             _silent(now, error)
             return False, None
         told = life.Project(decision.status, then=True, urgent=True)
@@ -314,7 +314,8 @@ class RunsReconciler:
 
 def _silent(now: _Pass, error: Exception) -> None:
     """Temporal gave no answer: the status says so, and the key is retried with backoff."""
-    now.silence, now.trouble = str(error) or type(error).__name__, error
+    now.silence = error.words if isinstance(error, TemporalError) else "does not know its namespace yet"
+    now.trouble = error
 
 
 def _another(old: RunRecord | None, new: RunRecord | None) -> bool:

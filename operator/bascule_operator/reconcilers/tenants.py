@@ -21,8 +21,7 @@ from bascule_operator.errors import (
     GoneError,
     NamespaceMissingError,
     OperatorError,
-    TemporalRefusedError,
-    TemporalUnavailableError,
+    TemporalError,
 )
 from bascule_operator.reconcilers.world import News, World
 from bascule_operator.store import Json, Key
@@ -97,8 +96,8 @@ class TenantsReconciler:
             facts = await observe.temporal_namespace(self._world.temporal, place)
         except NamespaceMissingError:
             return Bank(exists=False), None
-        except (TemporalUnavailableError, TemporalRefusedError) as error:
-            return Bank(exists=None, silence=str(error)), error
+        except TemporalError as error:
+            return Bank(exists=None, silence=error.words), error
         return Bank(True, facts.owner, facts.retention_seconds, facts.attributes), None
 
     async def _prepare(self, place: Place, tenant: Tenant, decision: Register | SetRetention | AddAttributes) -> None:

@@ -244,7 +244,7 @@ DELETION = [
         id="a run that Temporal lost is not let go silently",
     ),
     pytest.param(
-        observed(build().deleting().running(), silence="away"),
+        observed(build().deleting().running(), silence="does not answer"),
         ("says", Phase.RUNNING, Reason.TEMPORAL_UNAVAILABLE, 1),
         id="Temporal away: it stays, and says so",
     ),
@@ -305,7 +305,7 @@ TROUBLES = [
         id="... but its run goes on",
     ),
     pytest.param(
-        observed(build().intended(), silence="away"),
+        observed(build().intended(), silence="does not answer"),
         ("says", Phase.PENDING, Reason.TEMPORAL_UNAVAILABLE, 1),
         id="Temporal away at the start",
     ),

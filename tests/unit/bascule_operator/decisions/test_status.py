@@ -134,8 +134,8 @@ def test_history_keeps_the_last_five() -> None:
 
 def test_an_outage_keeps_its_first_words_and_so_writes_nothing_new() -> None:
     subject = build().running().subject
-    first = status.unavailable(subject, NOW)
-    again = status.unavailable(subject.with_status(first), NOW + timedelta(minutes=3))
+    first = status.unavailable(subject, "does not answer", NOW)
+    again = status.unavailable(subject.with_status(first), "does not answer", NOW + timedelta(minutes=3))
     assert wire(again) == wire(first)
     ready = find(first.conditions, ConditionType.READY)
     assert ready is not None
