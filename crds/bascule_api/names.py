@@ -45,6 +45,7 @@ SEARCH_KIND = "BasculeKind"
 SEARCH_UID = "BasculeUid"
 SEARCH_PHASE = "BasculePhase"
 SIGNAL_DESIRED = "desired"
+UPDATE_APPROVAL = "approval"
 
 _NAME_LIMIT = 63
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from bascule_api.approvals import Decision
 from bascule_api.base import ApiModel
 from bascule_api.conditions import CompensationState, Phase, StepState, WaitKind
 from bascule_api.runs import CompensationSpec, CompensationStatus, Failure, StepStatus
@@ -53,6 +54,23 @@ class Desired(ApiModel):
 
     sequence: int
     suspended: bool
+
+
+class ApprovalMessage(ApiModel):
+    """Update `approval`, whose id is the Approval's uid: a person's decision on a gate of one run.
+
+    It is rejected with a failure of type `Stale` unless resource, run, gate and subject are what the run waits for.
+    """
+
+    uid: str
+    """Uid of the resource."""
+    run: int
+    gate: str
+    subject: str
+    decision: Decision
+    approver: str
+    groups: list[str] = []
+    reason: str = ""
 
 
 class StepProgress(ApiModel):

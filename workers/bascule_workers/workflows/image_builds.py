@@ -130,6 +130,7 @@ class ImageBuildWorkflow(Run):
 
     async def _publish(self, image: Candidate) -> None:
         spec = self.build.spec.publish
+        await self.approved(PUBLISH, image.digest, spec.approval)
         common = self._image_request(PUBLISH, image).model_dump()
         restore = RestoreTagsRequest(**common, repository=spec.repository, tags=spec.tags)
         self.saga.undo(TAGS, ImageBuildActivities.restore_tags, restore, step=PUBLISH)

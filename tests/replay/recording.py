@@ -1,0 +1,122 @@
+"""Records the histories that the replay test replays: `python -m tests.replay.recording`.
+
+Histories of a released version are never recorded anew: they are what runs of that version look like, and today's code
+must be able to go on with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from bascule_api import names
+from bascule_api.approvals import Decision
+from bascule_api.conditions import Phase
+from bascule_api.progress import ApprovalMessage
+from bascule_workers.errors import RegistryUnavailableError
+from bascule_workers.plans.outcomes import Failed, Lost, Running
+from tests.support.fake_world import World
+from tests.support.runs import REPOSITORY, Runs, image_build
+from tests.support.temporal import serving_runs
+
+FOLDER = Path(__file__).parent
+UID = "00000000-0000-4000-8000-000000000000"
+Handle = WorkflowHandle[Any, Any]
+
+
+async def success(runs: Runs, world: World) -> Handle:
+    return await runs.start(image_build(UID, tests=("smoke", "load")))
+
+
+async def failed_test(runs: Runs, world: World) -> Handle:
+    world.steps.script["test-smoke"] = [Failed("exit code 3", exit_code=3)]
+    return await runs.start(image_build(UID, tests=("smoke", "load")))
+
+
+async def cancelled_in_a_test(runs: Runs, world: World) -> Handle:
+    held = world.troubles.hold("test-smoke")
+    handle = await runs.start(image_build(UID))
+    await held.began.wait()
+    await handle.cancel(reason="Deleted")
+    return handle
+
+
+async def troubles_waited_out(runs: Runs, world: World) -> Handle:
+    world.steps.script["build"] = [Running("no node takes the pod"), Lost("its node was drained")]
+    world.troubles.before["sign"] = [RegistryUnavailableError("the registry is away") for _ in range(3)]
+    world.leases.taken = 2
+    return await runs.start(image_build(UID))
+
+
+async def suspended_and_resumed(runs: Runs, world: World) -> Handle:
+    handle = await runs.start(image_build(UID, suspended=True))
+    await runs.until(handle, Phase.SUSPENDED)
+    await runs.desire(handle, 1, suspended=False)
+    return handle
+
+
+async def timed_out(runs: Runs, world: World) -> Handle:
+    world.troubles.before["check_push"] = [RegistryUnavailableError("the registry is away") for _ in range(100)]
+    return await runs.start(image_build(UID, timeout_seconds=300))
+
+
+async def compensation_failed(runs: Runs, world: World) -> Handle:
+    world.steps.script["test-smoke"] = [Failed("exit code 3", exit_code=3)]
+    world.registry.deletes = False
+    return await runs.start(image_build(UID))
+
+
+async def approved(runs: Runs, world: World) -> Handle:
+    publish = {"repository": REPOSITORY, "tags": ["v1"], "approval": {"required": True, "timeout": "1d"}}
+    handle = await runs.start(image_build(UID, publish=publish))
+    told = await runs.until(handle, Phase.WAITING)
+    assert told.waiting is not None
+    message = ApprovalMessage(
+        uid=UID, run=1, gate="publish", subject=told.waiting.subject, decision=Decision.APPROVE, approver="somebody"
+    )
+    await handle.execute_update(names.UPDATE_APPROVAL, message, id="00000000-0000-4000-8000-000000000001")
+    return handle
+
+
+STORIES: dict[str, Callable[[Runs, World], Awaitable[Handle]]] = {
+    "success": success,
+    "approved": approved,
+    "failed-test": failed_test,
+    "cancelled-in-a-test": cancelled_in_a_test,
+    "troubles-waited-out": troubles_waited_out,
+    "suspended-and-resumed": suspended_and_resumed,
+    "timed-out": timed_out,
+    "compensation-failed": compensation_failed,
+}
+
+
+async def record(name: str) -> None:
+    world = World()
+    async with serving_runs(world, pydantic_data_converter) as runs:
+        handle = await STORIES[name](runs, world)
+        await runs.story(handle)
+        history = json.loads((await handle.fetch_history()).to_json())
+    (FOLDER / f"{name}.json").write_text(json.dumps(anonymous(history), indent=1) + "\n")
+
+
+def anonymous(value: Any) -> Any:
+    """Without the names of processes and machines, and without stack traces."""
+    if isinstance(value, dict):
+        hidden = {"identity": "recorded", "stackTrace": ""}
+        return {key: hidden.get(key, anonymous(item)) for key, item in value.items()}
+    return [anonymous(item) for item in value] if isinstance(value, list) else value
+
+
+async def main() -> None:
+    for name in STORIES:
+        await record(name)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

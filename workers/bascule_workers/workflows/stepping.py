@@ -1,0 +1,233 @@
+"""The one step loop that every workflow uses, and where a run pauses: suspension and gates.
+
+Everything that people may want to know is a value here, so that the memo can carry it; Temporal's own retries are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from bascule_api import names
+    from bascule_api.conditions import StepState
+    from bascule_api.progress import ApprovalMessage, Desired, RunInput, WaitingProgress
+    from bascule_api.runs import ApprovalSpec, Failure
+    from bascule_workers.messages import Done, NotYet, StepRequest
+    from bascule_workers.plans import failures
+    from bascule_workers.plans.progress import StepRecord
+    from bascule_workers.workflows.gates import ApprovalGate
+    from bascule_workers.workflows.reporting import Reporting
+    from bascule_workers.workflows.trouble import Ended, Trouble, trouble_of
+
+T = TypeVar("T")
+R = TypeVar("R", bound=StepRequest)
+Activity = Callable[[Any, R], Awaitable[Done[T] | NotYet]]
+
+ACTIVITY_TIMEOUT = timedelta(minutes=10)
+HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+SERVICE_LIMIT = timedelta(minutes=15)
+"""How long a step that only needs a service goes on trying."""
+
+
+class Stepping:
+    """Carries out steps, with retries and waits as durable timers."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, given: RunInput, steps: list[str]) -> None:
+        self.input = given
+        self.steps = {name: StepRecord(name) for name in steps}
+        self._reporting = Reporting(self.kind, given.run.uid)
+        self._desired = Desired(sequence=-1, suspended=given.suspended)
+        self._ending = False
+        self._waiting: WaitingProgress | None = None
+        self._gate: ApprovalGate | None = None
+        self._parked = 0
+        self._working = 0
+
+    def now(self) -> int:
+        return int(workflow.time())
+
+    def touch(self) -> None:
+        """Something changed that people may want to see."""
+        self._reporting.changed = True
+
+    async def step(
+        self,
+        name: str,
+        activity: Activity[R, T],
+        request: R,
+        *,
+        limit: timedelta | None = SERVICE_LIMIT,
+        ends: bool = True,
+    ) -> T:
+        """Carry out a step: one activity, again and again until it is done.
+
+        Waits and retries are durable timers. `limit` bounds how long trouble is waited out; None leaves that to the
+        run's timeout. With `ends=False` another activity of the same step follows. Raises Ended.
+        """
+        await self._boundary()
+        record = self.steps[name]
+        record.state, record.started = StepState.RUNNING, record.started or self.now()
+        self.touch()
+        self._working += 1
+        try:
+            value = await self._repeated(record, activity, request, limit)
+        except Ended as ended:
+            record.state, record.message = StepState.FAILED, ended.failure.message
+            raise
+        except BaseException as error:
+            if is_cancelled_exception(error):
+                record.state = StepState.CANCELLED
+            raise
+        else:
+            record.state, record.note = (StepState.SUCCEEDED if ends else StepState.RUNNING), ""
+            return value
+        finally:
+            self._working -= 1
+            record.finished = self.now() if record.state != StepState.RUNNING else None
+            self.touch()
+
+    async def _repeated(self, record: StepRecord, activity: Activity[R, T], request: R, limit: timedelta | None) -> T:
+        begun, errors = workflow.time(), 0
+        record.attempts = record.attempts or 1
+        while True:
+            try:
+                report = await self.call(activity, request)
+            except ActivityError as error:
+                self._check_ending()
+                errors += 1
+                trouble = trouble_of(error)
+                record.note = failures.shortened(f"attempt {record.attempts}: {trouble.message}")
+                self._raise_if_final(record.name, trouble, workflow.time() - begun, limit)
+                request = request.model_copy(update=trouble.next_attempt(request.job_attempt))
+                # Counted as it is decided, not as it begins: one change to tell instead of two.
+                record.attempts += 1
+                await self._pause(failures.backoff(errors))
+                continue
+            self._check_ending()
+            if isinstance(report, Done):
+                return report.value
+            errors = 0
+            request = await self._not_yet(record, request, report)
+
+    async def _not_yet(self, record: StepRecord, request: R, report: NotYet) -> R:
+        """Show what is waited for, and wait. Returns the request to go on with."""
+        record.note = failures.shortened(report.reason)
+        self._waiting = None
+        if report.waits_for is not None:
+            self._waiting = WaitingProgress(
+                gate=record.name, kind=report.waits_for, subject=report.subject, detail=record.note, since=self.now()
+            )
+        self.touch()
+        if report.again_after:
+            await self._pause(report.again_after)
+        self._waiting = None
+        return request.model_copy(update={"note": report.reason or "running"})
+
+    def _raise_if_final(self, step: str, trouble: Trouble, spent: float, limit: timedelta | None) -> None:
+        too_long = limit is not None and spent > limit.total_seconds()
+        if trouble.retryable and not too_long:
+            return
+        message = f"{trouble.message} (tried for {round(spent)} s)" if too_long else trouble.message
+        raise Ended(Failure(step=step, type=trouble.type, message=message[:1024], retryable=trouble.retryable))
+
+    async def call(self, activity: Activity[R, T], request: R) -> Done[T] | NotYet:
+        """One attempt of an activity."""
+        return await workflow.execute_activity_method(
+            activity,
+            request,
+            start_to_close_timeout=ACTIVITY_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            retry_policy=RetryPolicy(maximum_attempts=1),
+            summary=request.step,
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        self.touch()
+        await workflow.sleep(seconds)
+        self._check_ending()
+
+    def _check_ending(self) -> None:
+        """A cancellation can meet an activity that ends by itself at the same moment: then it is delivered here."""
+        if self._ending:
+            raise asyncio.CancelledError
+
+    async def _boundary(self) -> None:
+        """Where a run may pause: before each step."""
+        self._check_ending()
+        if self._desired.suspended:
+            await self.parked(lambda: not self._desired.suspended)
+
+    async def approved(self, gate: str, subject: str, spec: ApprovalSpec) -> None:
+        """Wait until a person has approved the subject. Raises Ended when it is rejected, or too late."""
+        if not spec.required:
+            return
+        await self._boundary()
+        self._gate = ApprovalGate(gate, subject, spec.timeout.seconds)
+        try:
+            while not self._gate.decided:
+                await self._at_gate(self._gate)
+        finally:
+            self._gate = self._waiting = None
+            self.touch()
+
+    async def _at_gate(self, gate: ApprovalGate) -> None:
+        """Wait for a decision, or for a change of suspension: while suspended, the gate's deadline stands still."""
+        suspended, since = self._desired.suspended, workflow.time()
+        left = None if suspended else timedelta(seconds=gate.seconds_left)
+        self._waiting = gate.waiting(self.now(), deadline=not suspended)
+        try:
+            await self.parked(lambda: gate.decided or self._desired.suspended != suspended, left)
+        except TimeoutError:
+            raise Ended(gate.too_late()) from None
+        if not suspended:
+            gate.seconds_left -= workflow.time() - since
+        if gate.rejection is not None:
+            raise Ended(gate.rejection)
+
+    async def parked(self, until: Callable[[], bool], longest: timedelta | None = None) -> None:
+        """Wait for people; the run's timeout stands still. Raises TimeoutError after the longest time."""
+        self._parked += 1
+        self.touch()
+        try:
+            await workflow.wait_condition(until, timeout=longest)
+        finally:
+            self._parked -= 1
+            self.touch()
+
+    # Waiting for people
+
+    @property
+    def _idle(self) -> bool:
+        """Whether the run waits for people, and nothing else goes on: then its timeout stands still."""
+        return self._parked > 0 and self._working == 0
+
+    @workflow.signal(name=names.SIGNAL_DESIRED)
+    def desired(self, desired: Desired) -> None:
+        """The operator says whether to be suspended; the highest sequence wins."""
+        if desired.sequence > self._desired.sequence:
+            self._desired = desired
+            self.touch()
+
+    @workflow.update(name=names.UPDATE_APPROVAL)
+    async def approval(self, message: ApprovalMessage) -> None:
+        """A person's decision on the gate at which the run waits. The first one counts."""
+        if self._gate is not None:
+            self._gate.decide(message)
+
+    @approval.validator
+    def _validate_approval(self, message: ApprovalMessage) -> None:
+        given = (message.uid, message.run)
+        if given != (self.input.run.uid, self.input.run.number):
+            raise ApplicationError("the Approval is for another run", type="Stale", non_retryable=True)
+        if self._gate is None or not self._gate.awaits(message):
+            raise ApplicationError("the run waits for no such approval", type="Stale", non_retryable=True)
