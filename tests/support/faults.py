@@ -37,24 +37,33 @@ def _processes_of(pod_uid: str) -> Iterator[int]:
 def sigkill(cluster: Cluster, component: str) -> int:
     """SIGKILL every process of the component's pods, then have fresh pods at once (no crash-loop back-off).
 
-    Returns how many processes died.
+    Waits for a process to kill: a pod may just be starting. Returns how many died.
     """
+    for _ in range(60):
+        if killed := _sigkill_once(cluster, component):
+            return killed
+        time.sleep(0.5)
+    raise AssertionError(f"the {component} had no process to kill for 30 s")
+
+
+def _sigkill_once(cluster: Cluster, component: str) -> int:
     killed = 0
     for pod in pods(cluster, component):
         for pid in _processes_of(pod["metadata"]["uid"]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
-        cluster.kubectl(
-            "delete",
-            "pod",
-            pod["metadata"]["name"],
-            "-n",
-            SYSTEM_NAMESPACE,
-            "--force",
-            "--grace-period=0",
-            "--wait=false",
-        )
+        if killed:
+            cluster.kubectl(
+                "delete",
+                "pod",
+                pod["metadata"]["name"],
+                "-n",
+                SYSTEM_NAMESPACE,
+                "--force",
+                "--grace-period=0",
+                "--wait=false",
+            )
     return killed
 
 
