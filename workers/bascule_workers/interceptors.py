@@ -58,6 +58,10 @@ class _Inbound(ActivityInboundInterceptor):
             answer = await self.next.execute_activity(execution)
         except asyncio.CancelledError:
             self._record(Moment.CANCELLED, request, datetime.now(UTC))
+            details = activity.cancellation_details()
+            if details is not None and details.worker_shutdown:
+                # Nobody cancelled the run: another worker takes the step up.
+                raise ApplicationError("its worker shut down", type=FailureType.STEP_FAILED) from None
             raise
         except Exception as error:
             kind = error.type if isinstance(error, WorkerError) else FailureType.INTERNAL
@@ -106,8 +110,9 @@ async def _heartbeating() -> AsyncIterator[None]:
 
     async def beat() -> None:
         while True:
-            activity.heartbeat()
+            # Most activities are over before: they cost Temporal no write but their end.
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            activity.heartbeat()
 
     task = asyncio.create_task(beat())
     try:

@@ -86,9 +86,12 @@ class Supervisor:
 
     async def _match(self, wanted: dict[str, Tenant]) -> None:
         """Start, stop and replace workers until they match the tenants."""
-        for name, serving in list(self._serving.items()):
-            if name not in wanted or wanted[name].spec != serving.tenant.spec:
-                await self._end(name)
+        outdated = [
+            name
+            for name, serving in self._serving.items()
+            if name not in wanted or wanted[name].spec != serving.tenant.spec
+        ]
+        await asyncio.gather(*(self._end(name) for name in outdated))
         for name, tenant in wanted.items():
             if name not in self._serving:
                 stop = asyncio.Event()

@@ -14,10 +14,12 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 
 from bascule_workers.errors import RegistryRefusedError, RegistryUnavailableError
+from bascule_workers.plans.credentials import Login
 from bascule_workers.plans.failures import shortened
 from bascule_workers.ports.registry import Repository
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+_REMEMBERED = 10_000
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 Body = Callable[[], Any]
@@ -49,7 +51,7 @@ class RegistryHttp:
     def __init__(self, trust: ssl.SSLContext | None = None) -> None:
         self._trust = trust
         self._session: aiohttp.ClientSession | None = None
-        self._authorizations: dict[tuple[str, ...], str] = {}
+        self._authorizations: dict[tuple[str, Login | None, str], str] = {}
 
     async def close(self) -> None:
         if self._session is not None:
@@ -94,7 +96,8 @@ class RegistryHttp:
     async def _authorized(
         self, method: str, url: str, repository: Repository, headers: dict[str, str], body: Body | None
     ) -> aiohttp.ClientResponse:
-        key = (repository.name, repository.login.username if repository.login else "", _right(method))
+        # The whole login is the key: who has the wrong password must not profit from who has the right one.
+        key = (repository.name, repository.login, _right(method))
         # A login goes to the registry that it is for, and not to where an answer of it may point.
         ours = urlsplit(url).netloc == repository.host
         known = self._authorizations.get(key) if ours else None
@@ -106,6 +109,8 @@ class RegistryHttp:
         if authorization is None:
             return response
         response.release()
+        if len(self._authorizations) >= _REMEMBERED:
+            self._authorizations.clear()
         self._authorizations[key] = authorization
         return await self._send(method, url, headers, authorization, body)
 
