@@ -13,6 +13,7 @@ from bascule_api.progress import RunIdentity
 from bascule_operator import apply, feed, observe
 from bascule_operator.bridge import Bridge
 from bascule_operator.connections.temporal import Place
+from bascule_operator.decisions import life
 from bascule_operator.decisions.image_builds import workflow_input
 from bascule_operator.errors import ConflictError
 from bascule_operator.store import Key
@@ -250,7 +251,8 @@ async def test_a_run_that_somebody_paused_in_temporal_disturbs_nobody(served: La
 async def test_code_that_fails_again_and_again_becomes_a_condition(
     served: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "NO_NEWS_SECONDS", 8.0)
+    monkeypatch.setattr(feed, "NO_NEWS_SECONDS", 3.0)
+    monkeypatch.setattr(life, "NO_NEWS_SECONDS", 3.0)
     key = await served.build(behaviour="crash")
     body = await served.until(key, lambda found: bool(condition(found, "RunHealthy")), "said that it is sick")
     assert condition(body, "RunHealthy")["status"] == "False"
