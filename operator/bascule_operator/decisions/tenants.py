@@ -94,9 +94,7 @@ def decide(tenant: Tenant, rival: Tenant | None, steps_namespace: bool, bank: Ba
         )
         return Tell(not_ready, Reason.STEPS_NAMESPACE_MISSING, message, again=10.0)
     if bank.exists is None:
-        message = (
-            f"Temporal {bank.silence}: nothing is known of the namespace {namespace}; tried again until it does"
-        )
+        message = f"Temporal {bank.silence}: nothing is known of the namespace {namespace}; tried again until it does"
         return Tell(not_ready, Reason.TEMPORAL_UNAVAILABLE, message)
     if tenant.spec.temporal.management is Management.EXISTING:
         return _existing(namespace, bank)

@@ -14,7 +14,7 @@ from bascule_operator import apply, observe
 from bascule_operator.connections.temporal import Place
 from bascule_operator.decisions import tenants
 from bascule_operator.decisions.happenings import Happening
-from bascule_operator.decisions.tenants import AddAttributes, Bank, Register, SetRetention, Tell
+from bascule_operator.decisions.tenants import AddAttributes, Bank, Register, SetRetention, Tell, TenantDecision
 from bascule_operator.decisions.wire import dense
 from bascule_operator.errors import (
     ConflictError,
@@ -78,7 +78,7 @@ class TenantsReconciler:
         place = Place(tenant.temporal_namespace, tenant.spec.temporal.address)
         rival = tenants.elder_rival(tenant, self._world.store.tenants.values())
         steps = await observe.namespace_exists(self._world.kube, tenant.steps_namespace)
-        trouble: OperatorError | None = None
+        prepared: list[TenantDecision] = []
         for _ in range(_PASSES):
             bank, trouble = await self._bank(place)
             decision = tenants.decide(tenant, rival, steps, bank)
@@ -87,9 +87,12 @@ class TenantsReconciler:
                 if trouble:
                     raise trouble
                 return decision.again
+            if decision in prepared:
+                break
             await self._prepare(place, tenant, decision)
-        # A namespace takes a moment until every frontend of Temporal knows it.
-        return 1.0
+            prepared.append(decision)
+        # What was just made takes a moment until every frontend of Temporal knows it.
+        return 0.5
 
     async def _bank(self, place: Place) -> tuple[Bank, OperatorError | None]:
         try:
