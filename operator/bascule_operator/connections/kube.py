@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,8 @@ class Kube:
         else:
             config.load_incluster_config(client_configuration=configuration)
         configuration.connection_pool_maxsize = _IN_FLIGHT
+        # Where the environment is trusted, every request looks for a .netrc first, in a thread; it is for proxies only.
+        configuration.client_session_kwargs = {"trust_env": bool(urllib.request.getproxies_environment())}
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:

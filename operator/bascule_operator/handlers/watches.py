@@ -41,6 +41,16 @@ def _login(kube: Kube) -> Any:
     return login
 
 
+class _NoDifferences(kopf.AnnotationsDiffBaseStorage):
+    """kopf compares every event with the one before, for handlers of a kind that we have none of: two deep copies."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+
 def watch_settings(kinds: tuple[Kind, ...], selector: str) -> kopf.OperatorSettings:
     """kopf as a watch and nothing more: it writes nothing, and its streams never hang for ever."""
     settings = kopf.OperatorSettings()
@@ -55,6 +65,7 @@ def watch_settings(kinds: tuple[Kind, ...], selector: str) -> kopf.OperatorSetti
     settings.networking.connect_timeout = 10
     settings.queueing.idle_timeout = 2
     settings.process.ultimate_exiting_timeout = 20
+    settings.persistence.diffbase_storage = _NoDifferences()
     if selector:
         for kind in kinds:
             settings.watching.label_selectors[f"{names.GROUP}/{names.VERSION}/{kind.plural}"] = selector
