@@ -44,6 +44,8 @@ class Settling:
         self._deadline = run.now() + self._timeout
         if effects and not succeeded:
             self.state = CompensationState.RUNNING
+        # After a success nobody waits for the releases: unless one is in trouble, the run's end tells of them.
+        run.quiet = succeeded
         for entry in due:
             await self._take_back(run, entry, succeeded=succeeded)
         self.message = ""
@@ -54,12 +56,14 @@ class Settling:
         errors = 0
         request = entry.request.model_copy(update={"compensating": True})
         while True:
-            self.message = entry.name + (f": {self._last_error}" if errors else "")
-            run.touch()
+            if not run.quiet:
+                self.message = entry.name + (f": {self._last_error}" if errors else "")
+                run.touch()
             try:
                 report = await run.call(entry.activity, request)
             except ActivityError as error:
                 errors += 1
+                run.quiet = False
                 self._last_error = failures.shortened(f"{entry.name}: {trouble_of(error).message}", 1024)
                 if self._is_late(run):
                     self._left.append(failures.shortened(f"{entry.name}: {self._last_error}"))
@@ -69,6 +73,7 @@ class Settling:
             if isinstance(report, Done):
                 self._done(run, entry, report.value, succeeded=succeeded)
                 return
+            run.quiet = False
             if self._is_late(run):
                 self._left.append(failures.shortened(f"{entry.name}: {report.reason}"))
                 return

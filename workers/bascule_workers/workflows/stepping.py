@@ -51,13 +51,15 @@ class Stepping:
         self._gate: ApprovalGate | None = None
         self._parked = 0
         self._working = 0
+        self.quiet = False
+        """Whether what changes is told at the end only."""
 
     def now(self) -> int:
         return int(workflow.time())
 
     def touch(self) -> None:
         """Something changed that people may want to see."""
-        self._reporting.changed = True
+        self._reporting.changed = self._reporting.changed or not self.quiet
 
     async def step(
         self,
