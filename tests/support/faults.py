@@ -39,11 +39,11 @@ def sigkill(cluster: Cluster, component: str) -> int:
 
     Waits for a process to kill: a pod may just be starting. Returns how many died.
     """
-    for _ in range(60):
+    for _ in range(240):
         if killed := _sigkill_once(cluster, component):
             return killed
         time.sleep(0.5)
-    raise AssertionError(f"the {component} had no process to kill for 30 s")
+    raise AssertionError(f"the {component} had no process to kill for 120 s")
 
 
 def _sigkill_once(cluster: Cluster, component: str) -> int:
