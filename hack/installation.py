@@ -16,6 +16,7 @@ from hack.cluster.handle import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM_NAMESPACE = "bascule-system"
+PLATFORM_SECRET = "bascule-platform-signing"  # noqa: S105 - a Secret's name
 BASE_IMAGE = "library/debian:bookworm"
 
 
@@ -39,6 +40,7 @@ def install(cluster: Cluster, **overrides: Any) -> None:
     """
     images = cluster.images
     values = {
+        "provenance": {"keySecretName": PLATFORM_SECRET, "publicKey": make_platform_key(cluster)},
         "operator": {"image": images["operator"]},
         "worker": {"image": images["worker"]},
         "temporal": {"address": cluster.temporal_in_cluster, "uiUrl": cluster.temporal_ui},
@@ -67,17 +69,24 @@ def make_key_pair(cluster: Cluster) -> tuple[str, str, str]:
     password = secrets.token_urlsafe(18)
     with tempfile.TemporaryDirectory() as folder:
         cluster.exec(
-            [
-                "env",
-                f"COSIGN_PASSWORD={password}",
-                "cosign",
-                "generate-key-pair",
-                "--output-key-prefix",
-                f"{folder}/cosign",
-            ],
+            ["cosign", "generate-key-pair", "--output-key-prefix", f"{folder}/cosign"],
+            env={"COSIGN_PASSWORD": password},
             check=True,
         )
         return Path(folder, "cosign.key").read_text(), password, Path(folder, "cosign.pub").read_text()
+
+
+def make_platform_key(cluster: Cluster) -> str:
+    """Make the platform's signing key once, as a platform team does. Returns its public half."""
+    named = ["secret", PLATFORM_SECRET, "-n", SYSTEM_NAMESPACE]
+    found = cluster.kubectl("get", *named, "--ignore-not-found", "-o", "json")
+    if found.strip():
+        return base64.b64decode(json.loads(found)["data"]["cosign.pub"]).decode()
+    key, password, public = make_key_pair(cluster)
+    secret = signing_secret(SYSTEM_NAMESPACE, key, password, PLATFORM_SECRET)
+    secret["data"]["cosign.pub"] = base64.b64encode(public.encode()).decode()
+    apply(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}, secret)
+    return public
 
 
 def make_tenant(cluster: Cluster, name: str, namespace: str | None = None) -> TenantHandle:

@@ -54,7 +54,7 @@ class StepState(StrEnum):
     FAILED = "Failed"
     """Failed for good."""
     SKIPPED = "Skipped"
-    """Never reached, because the run ended before."""
+    """Never reached, because the run ended before; or not needed, and its message says why."""
     CANCELLED = "Cancelled"
     """Stopped, because the run was cancelled."""
     UNDONE = "Undone"
@@ -180,7 +180,7 @@ class Reason(StrEnum):
     """A person let go of what was left by `bascule.dev/force-delete`."""
     # Verified
     SIGNATURE_VERIFIED = "SignatureVerified"
-    """The signature was verified by a step of its own, which holds no private key."""
+    """The signature, and what the platform attested, were verified by a step of its own, which holds no private key."""
     VERIFICATION_FAILED = "VerificationFailed"
     """What was fetched anew did not verify; no tag was moved."""
     # Published

@@ -1,4 +1,4 @@
-"""ImageBuild: resolve → build → candidate → tests in parallel → sign → verify → publish."""
+"""ImageBuild: resolve → build → candidate → tests in parallel → SBOM → sign → attest → verify → publish."""
 
 from __future__ import annotations
 
@@ -191,9 +191,9 @@ class ImageStatus(ApiModel):
     signature: Digest | None = None
     """Digest of the signature's manifest, once verified."""
     provenance: Digest | None = None
-    """Digest of the provenance attestation, once attached."""
+    """Digest of the provenance attestation's manifest, once verified."""
     sbom: Digest | None = None
-    """Digest of the bill of materials, once attached."""
+    """Digest of the bill of materials' manifest, an attestation, once verified."""
 
 
 class PublishedTag(ApiModel):

@@ -25,7 +25,7 @@ from tests.support.builds import (
 )
 
 Builder = Callable[[str], ImageBuildBuilder]
-STEPS = ("resolve", "build", "test-greets", "sign", "verify", "publish")
+STEPS = ("resolve", "build", "test-greets", "sbom", "sign", "attest", "verify", "publish")
 
 
 def _each_effect_once(build: Build) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bascule_api import names
-from bascule_workers.activities.image_builds import ImageBuildPorts
+from bascule_workers.activities.image_builds import Builder, ImageBuildPorts
 from bascule_workers.errors import (
     LeaseTakenError,
     PolicyDeniedError,
@@ -26,7 +26,7 @@ from bascule_workers.plans.outcomes import Lost, Outcome, Succeeded
 from bascule_workers.ports.audit import Occurrence
 from bascule_workers.ports.policy import Question
 from bascule_workers.ports.registry import Manifest, Repository
-from bascule_workers.ports.signer import SigningKey
+from bascule_workers.ports.signer import Attestation, PredicateType, SigningKey
 
 
 @dataclass
@@ -77,6 +77,10 @@ class FakeRegistry:
     signatures: dict[str, dict[str, list[tuple[str, dict[str, str]]]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
+    attestations: dict[str, dict[str, list[tuple[str, PredicateType, Mapping[str, Any]]]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    config_type: str = "application/vnd.oci.image.config.v1+json"
     refusing: set[str] = field(default_factory=set)
     deletes_tags: bool = False
     deletes: bool = True
@@ -84,15 +88,14 @@ class FakeRegistry:
     def push(self, repository: str, tag: str, annotations: Mapping[str, str], content: str = "") -> str:
         digest = digest_of(f"{content}{json.dumps(dict(annotations), sort_keys=True)}")
         self.manifests[repository][digest] = Manifest(
-            digest, "application/vnd.oci.image.manifest.v1+json", 42, annotations
+            digest, "application/vnd.oci.image.manifest.v1+json", 42, annotations, self.config_type
         )
         self.pointers[repository][tag] = digest
         return digest
 
     def empty(self, repository: str) -> bool:
-        return not (
-            self.manifests[repository] or self.pointers[repository] or any(self.signatures[repository].values())
-        )
+        attached = [*self.signatures[repository].values(), *self.attestations[repository].values()]
+        return not (self.manifests[repository] or self.pointers[repository] or any(attached))
 
     async def check_push(self, repository: Repository) -> None:
         async with self.troubles.around("check_push"):
@@ -112,6 +115,7 @@ class FakeRegistry:
         async with self.troubles.around("copy"):
             self.manifests[target.name][digest] = self.manifests[source.name][digest]
             self.signatures[target.name][digest] = list(self.signatures[source.name][digest])
+            self.attestations[target.name][digest] = list(self.attestations[source.name][digest])
 
     async def tag(self, repository: Repository, digest: str, tag: str) -> None:
         async with self.troubles.around("tag"):
@@ -130,6 +134,7 @@ class FakeRegistry:
                 return False
             self.manifests[repository.name].pop(digest, None)
             self.signatures[repository.name].pop(digest, None)
+            self.attestations[repository.name].pop(digest, None)
             pointers = self.pointers[repository.name]
             for tag in [tag for tag, found in pointers.items() if found == digest]:
                 del pointers[tag]
@@ -161,6 +166,57 @@ class FakeVerifier:
             if (public_key, dict(annotations)) not in self.registry.signatures[repository.name][digest]:
                 raise VerificationFailedError(f"{repository.name}@{digest} is not signed by this key")
             return digest_of(f"signature of {digest}")
+
+    async def attestations(
+        self, repository: Repository, digest: str, public_key: str, kind: PredicateType
+    ) -> list[Attestation]:
+        async with self.registry.troubles.around(f"read-{kind.name.lower()}"):
+            there = self.registry.attestations[repository.name][digest]
+            found = [predicate for key, known, predicate in there if (key, known) == (public_key, kind)]
+            return [Attestation(digest_of(json.dumps(predicate)), predicate) for predicate in found]
+
+
+@dataclass
+class FakeAttester:
+    """Attaches in the fake registry, or something else instead."""
+
+    registry: FakeRegistry
+    instead: dict[PredicateType, Mapping[str, Any]] = field(default_factory=dict)
+
+    async def attest(
+        self, repository: Repository, digest: str, key: SigningKey, kind: PredicateType, predicate: Mapping[str, Any]
+    ) -> None:
+        async with self.registry.troubles.around(f"attest-{kind.name.lower()}"):
+            statement = (key.pem[::-1], kind, self.instead.get(kind, predicate))
+            self.registry.attestations[repository.name][digest].append(statement)
+
+
+@dataclass
+class FakeSboms:
+    """Every image holds the package `hello`."""
+
+    troubles: Troubles
+    document: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "spdxVersion": "SPDX-2.3",
+            "packages": [{"SPDXID": "SPDXRef-hello", "name": "hello"}],
+        }
+    )
+
+    async def describe(self, repository: Repository, digest: str) -> Mapping[str, Any]:
+        async with self.troubles.around("describe"):
+            return self.document
+
+
+@dataclass
+class FakePlatformKey:
+    pair: tuple[str, str] | None = ("platform", "platform"[::-1])
+
+    def private(self) -> SigningKey | None:
+        return SigningKey(self.pair[0], "canary-secret") if self.pair else None
+
+    def public(self) -> str | None:
+        return self.pair[1] if self.pair else None
 
 
 @dataclass
@@ -322,6 +378,9 @@ class World:
         self.steps = FakeSteps(self.registry, self.troubles)
         self.objects = FakeObjects(self.troubles)
         self.signer = FakeSigner(self.registry)
+        self.attester = FakeAttester(self.registry)
+        self.sboms = FakeSboms(self.troubles)
+        self.platform_key = FakePlatformKey()
         self.git = FakeGit({"main": "c" * 40})
         self.tenants = FakeTenants({"acme": "private"[::-1]})
         self.leases = FakeLeases()
@@ -347,6 +406,10 @@ class World:
             registry=self.registry,
             signer=self.signer,
             verifier=FakeVerifier(self.registry),
+            sboms=self.sboms,
+            attester=self.attester,
+            platform_key=self.platform_key,
+            builder=Builder("https://builder.example.com/", "0.1.0"),
             tenants=self.tenants,
             leases=self.leases,
             job_settings=JobSettings("registry.example.com/bascule/worker@sha256:0", "bascule-ca"),

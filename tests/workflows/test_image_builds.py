@@ -73,7 +73,9 @@ async def test_a_failed_test_ends_the_run_and_the_candidate_is_gone(runs: Runs, 
         "build": "Undone",
         "test-smoke": "Failed",
         "test-load": "Succeeded",
+        "sbom": "Skipped",
         "sign": "Skipped",
+        "attest": "Skipped",
         "verify": "Skipped",
         "publish": "Skipped",
     }
@@ -110,7 +112,21 @@ async def test_a_build_fails_by(runs: Runs, world: World, outcome: Failed | Time
 
 
 @pytest.mark.parametrize(
-    "call", ["secret", "config_map", "check_push", "build", "test-smoke", "sign", "verify", "copy", "tag"]
+    "call",
+    [
+        "secret",
+        "config_map",
+        "check_push",
+        "build",
+        "test-smoke",
+        "describe",
+        "attest-spdx",
+        "sign",
+        "attest-slsa_provenance",
+        "verify",
+        "copy",
+        "tag",
+    ],
 )
 async def test_cancelled_in_every_step_nothing_is_left_and_no_tag_has_moved(
     runs: Runs, world: World, call: str
@@ -218,7 +234,9 @@ async def test_the_highest_sequence_says_whether_to_be_suspended(runs: Runs) -> 
     assert (await runs.story(handle)).result.phase == Phase.SUCCEEDED
 
 
-@pytest.mark.parametrize("call", ["secret", "check_push", "manifest", "sign", "verify", "copy", "tag"])
+@pytest.mark.parametrize(
+    "call", ["secret", "check_push", "manifest", "describe", "attest-spdx", "sign", "verify", "copy", "tag"]
+)
 async def test_what_is_away_for_a_while_is_tried_again(runs: Runs, world: World, call: str) -> None:
     world.troubles.before[call] = [RegistryUnavailableError("the registry is away") for _ in range(5)]
 
@@ -229,7 +247,21 @@ async def test_what_is_away_for_a_while_is_tried_again(runs: Runs, world: World,
     assert max(step.attempts for step in story.result.steps) == 6
 
 
-@pytest.mark.parametrize("call", ["secret", "create", "build", "test-smoke", "sign", "verify", "copy", "tag"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "secret",
+        "create",
+        "build",
+        "test-smoke",
+        "attest-spdx",
+        "sign",
+        "attest-slsa_provenance",
+        "verify",
+        "copy",
+        "tag",
+    ],
+)
 async def test_a_step_that_dies_after_its_effect_repeats_nothing(runs: Runs, world: World, call: str) -> None:
     before = world.registry.push(REPOSITORY, "v1", {}, "before")
     world.troubles.after[call] = [ApiUnavailableError("died right after")]
@@ -242,6 +274,7 @@ async def test_a_step_that_dies_after_its_effect_repeats_nothing(runs: Runs, wor
     digest = story.result.image.digest
     assert [(tag.digest, tag.previous_digest) for tag in story.result.published.tags] == [(digest, before)]
     assert len(world.registry.signatures[REPOSITORY][digest]) == 1
+    assert len(world.registry.attestations[REPOSITORY][digest]) == 2
     assert len(world.steps.jobs) == 2
     nothing_is_left(world)
 
@@ -420,7 +453,7 @@ async def test_every_step_is_recorded_when_it_starts_and_ends(runs: Runs, world:
     await runs.carried_out(image_build())
 
     recorded = {(o.request.step, str(o.moment)) for o in world.audit.occurrences}
-    for step in ("resolve", "build", "test-smoke", "sign", "verify", "publish"):
+    for step in ("resolve", "build", "test-smoke", "sbom", "sign", "attest", "verify", "publish"):
         assert {(step, "started"), (step, "succeeded")} <= recorded
     assert len({(o.key, o.moment) for o in world.audit.occurrences}) == len(world.audit.occurrences)
 

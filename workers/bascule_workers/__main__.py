@@ -17,19 +17,22 @@ from datetime import timedelta
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from bascule_codec import Keyring
-from bascule_workers.activities.image_builds import ImageBuildPorts
+from bascule_workers.activities.image_builds import Builder, ImageBuildPorts
 from bascule_workers.adapters import health
 from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.cosign import CosignSigner, CosignVerifier
+from bascule_workers.adapters.cosign_attestations import CosignAttester
 from bascule_workers.adapters.git_sources import CommandLineGit
 from bascule_workers.adapters.kubernetes_jobs import KubernetesJobs
 from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
 from bascule_workers.adapters.leases import KubernetesLeases
 from bascule_workers.adapters.oci_registry import OciRegistry
+from bascule_workers.adapters.platform_key import MountedPlatformKey
 from bascule_workers.adapters.pod_watch import PodWatch
 from bascule_workers.adapters.registry_http import RegistryHttp
 from bascule_workers.adapters.same_tenant_policy import SameTenantPolicy
 from bascule_workers.adapters.stdout_audit import StdoutAudit
+from bascule_workers.adapters.syft import Syft
 from bascule_workers.adapters.tenant_watch import TenantWatch
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.settings import Settings
@@ -53,6 +56,10 @@ def ports(api: ApiServer, watch: PodWatch, http: RegistryHttp, settings: Setting
         registry=registry,
         signer=CosignSigner(verifier),
         verifier=verifier,
+        sboms=Syft(),
+        attester=CosignAttester(),
+        platform_key=MountedPlatformKey(settings.platform_signing_dir, settings.platform_public_key),
+        builder=Builder(settings.builder_id, VERSION),
         tenants=KubernetesTenants(api),
         leases=KubernetesLeases(api, settings.namespace),
         job_settings=JobSettings(settings.tools_image, settings.ca_config_map),

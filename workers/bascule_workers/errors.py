@@ -86,6 +86,16 @@ class RegistryUnavailableError(WorkerError):
     retryable = True
 
 
+class SbomFailedError(WorkerError):
+    """The bill of materials could not be made."""
+
+    type = FailureType.SBOM_FAILED
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
 class SigningFailedError(WorkerError):
     """The key cannot sign."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from bascule_api.base import ApiModel, ParameterValue
 from bascule_api.conditions import WaitKind
@@ -144,6 +144,59 @@ class ImageRequest(StepRequest):
 
     image: Candidate
     registry_login: bool = False
+
+
+class SbomRequest(ImageRequest):
+    created: int
+    """Epoch seconds that the document bears: the same for every repetition."""
+
+
+class UsedProcedure(ApiModel):
+    """A pinned Procedure, and the steps that it carried out."""
+
+    name: str
+    generation: int
+    hash: str
+    steps: list[str]
+
+
+class BuildFacts(ApiModel):
+    """What a run's provenance tells besides who ran; the workflow knows it, so that repetitions tell the same."""
+
+    source: SourcePin
+    parameters: dict[str, Any]
+    """What the tenant asked for: the spec's source, build and tests."""
+    procedures: list[UsedProcedure]
+    invocation: str
+    """Temporal namespace, workflow and its run."""
+    started: int
+    finished: int
+    """Epoch seconds, of the run's start and the build's end."""
+
+
+class AttestRequest(ImageRequest):
+    facts: BuildFacts
+
+
+class Attached(ApiModel):
+    """What became of an attestation."""
+
+    attached: bool
+    reason: str = ""
+    """Why there is none."""
+
+
+class VerifyAttestationsRequest(AttestRequest):
+    sbom: bool
+    provenance: bool
+    """Which of them there must be."""
+
+
+class VerifiedAttestations(ApiModel):
+    """Digests of the attestations' manifests; absent where there is none by design."""
+
+    sbom: str | None = None
+    provenance: str | None = None
 
 
 class Verified(ApiModel):

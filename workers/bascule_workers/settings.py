@@ -21,6 +21,12 @@ class Settings(BaseSettings):
     """Our own namespace: publishing is guarded by Leases there."""
     tools_image: str
     """Image that prepares parameters and source of each step: the workers' own."""
+    platform_signing_dir: Path | None = None
+    """Folder with the platform's cosign.key and cosign.password; absent: nothing is attested."""
+    platform_public_key: Path | None = None
+    """File with the other half."""
+    builder_id: str = "https://bascule.dev/builder"
+    """URI by which provenance names this platform."""
     ca_config_map: str = ""
     """ConfigMap of the steps namespaces with the certificates that steps trust; empty: their images' own."""
     metrics_port: int = Field(default=0, ge=0, le=65535)

@@ -19,6 +19,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from bascule_api import names
 from bascule_api.tenants import Tenant
 from bascule_codec import Keyring, data_converter
+from bascule_workers.activities.attestations import AttestationActivities
 from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
 from bascule_workers.activities.runs import RunActivities
 from bascule_workers.interceptors import StepInterceptor
@@ -162,12 +163,12 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
     """The Temporal worker of one tenant."""
     name = tenant.metadata.name
     runs = RunActivities(equipment.ports.objects, equipment.ports.steps)
-    builds = ImageBuildActivities(equipment.ports)
+    builds, attestations = ImageBuildActivities(equipment.ports), AttestationActivities(equipment.ports)
     return Worker(
         client,
         task_queue=names.task_queue(name),
         workflows=[ImageBuildWorkflow],
-        activities=[*activities_of(runs), *activities_of(builds)],
+        activities=[*activities_of(runs), *activities_of(builds), *activities_of(attestations)],
         interceptors=[StepInterceptor(name, equipment.policy(tenant), equipment.audit)],
         identity=equipment.identity,
         max_concurrent_activities=MAX_ACTIVITIES,

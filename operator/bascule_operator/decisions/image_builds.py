@@ -180,8 +180,16 @@ def _verified(status: ImageBuildStatus) -> list[Says]:
         return [Says(ConditionType.VERIFIED, ConditionStatus.FALSE, Reason.VERIFICATION_FAILED, status.failure.message)]
     if status.image is None or status.image.signature is None:
         return []
-    told = f"the signature of {status.image.digest} was verified with the tenant's public key"
+    told = f"the signature of {status.image.digest} was verified with the tenant's public key{_attested(status.image)}"
     return [Says(ConditionType.VERIFIED, ConditionStatus.TRUE, Reason.SIGNATURE_VERIFIED, told)]
+
+
+def _attested(image: ImageStatus) -> str:
+    """What else was verified, and what there is not."""
+    known = {"SBOM": image.sbom, "provenance": image.provenance}
+    there, absent = [name for name in known if known[name]], [name for name in known if not known[name]]
+    verified = f", {' and '.join(there)} with the platform's" if there else ""
+    return verified + (f"; there is no {' and no '.join(absent)}, as the steps say" if absent else "")
 
 
 def _with_words(status: ImageBuildStatus) -> ImageBuildStatus:

@@ -43,10 +43,20 @@ from bascule_workers.plans.outcomes import Running
 from bascule_workers.ports.git import Git
 from bascule_workers.ports.leases import Held, Leases
 from bascule_workers.ports.registry import Manifest, Registry, Repository
+from bascule_workers.ports.sboms import Sboms
 from bascule_workers.ports.secrets import Objects
-from bascule_workers.ports.signer import Signer, SigningKey, Verifier
+from bascule_workers.ports.signer import Attester, PlatformKey, Signer, SigningKey, Verifier
 from bascule_workers.ports.steps import Steps
 from bascule_workers.ports.tenants import Tenants
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Who builds, as provenance names it."""
+
+    id: str
+    """A URI."""
+    version: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,10 @@ class ImageBuildPorts:
     registry: Registry
     signer: Signer
     verifier: Verifier
+    sboms: Sboms
+    attester: Attester
+    platform_key: PlatformKey
+    builder: Builder
     tenants: Tenants
     leases: Leases
     job_settings: JobSettings

@@ -73,7 +73,8 @@ class OciRegistry:
             found = await self.manifest(repository, child["digest"])
             size += found.size if found else 0
         annotations = fetched.content.get("annotations") or {}
-        return Manifest(fetched.digest, fetched.media_type, size, annotations)
+        config_type = (fetched.content.get("config") or {}).get("mediaType", "")
+        return Manifest(fetched.digest, fetched.media_type, size, annotations, config_type)
 
     async def tags(self, repository: Repository) -> list[str]:
         found: list[str] = []
@@ -143,6 +144,18 @@ class OciRegistry:
         media_type = content.get("mediaType") or answer.headers.get("Content-Type", "")
         return Fetched(digest, media_type, answer.body, content)
 
+    async def blob(self, repository: Repository, digest: str, limit: int) -> bytes:
+        """The content of a small blob, checked against its digest. Raises VerificationFailedError beyond `limit`."""
+        content = bytearray()
+        async with self._http.stream("GET", repository, f"blobs/{digest}", accept=(200,)) as answer:
+            async for chunk in answer.content.iter_chunked(_CHUNK):
+                content += chunk
+                if len(content) > limit:
+                    raise VerificationFailedError(f"{repository.name}@{digest} is larger than {limit} bytes")
+        if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+            raise VerificationFailedError(f"{repository.name}@{digest} holds other content than its digest says")
+        return bytes(content)
+
     async def _copy_manifest(self, source: Repository, target: Repository, digest: str) -> bool:
         """Copy a manifest and all that it lists. Whether the target keeps its list of referrers itself."""
         fetched = await self.fetch(source, digest)
@@ -197,9 +210,9 @@ class OciRegistry:
         await self._put(repository, _fallback_tag(digest), Fetched("", INDEX, raw, index))
 
     async def _companion_images(self, repository: Repository, digest: str) -> list[tuple[str, Fetched]]:
-        """Signatures in the older way: an image of its own under a tag made from the digest."""
+        """What lies under a tag made from the digest: signatures in the older way, the report of `image-policy`."""
         found = []
-        for kind in ("sig", "att", "sbom"):
+        for kind in ("sig", "att", "sbom", "policy"):
             tag = f"{_fallback_tag(digest)}.{kind}"
             if fetched := await self.fetch(repository, tag):
                 found.append((tag, fetched))

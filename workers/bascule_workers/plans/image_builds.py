@@ -16,7 +16,7 @@ from bascule_workers.messages import (
     SourcePin,
 )
 
-RESOLVE, BUILD, SIGN, VERIFY, PUBLISH = "resolve", "build", "sign", "verify", "publish"
+RESOLVE, BUILD, SBOM, SIGN, ATTEST, VERIFY, PUBLISH = "resolve", "build", "sbom", "sign", "attest", "verify", "publish"
 KEEP_SECONDS = 3600
 """How long a finished Job stays after the run may have ended."""
 
@@ -27,7 +27,8 @@ def test_step(test: Test) -> str:
 
 def steps(build: ImageBuildInput) -> list[str]:
     """The names of the run's steps, in the order in which they begin."""
-    return [RESOLVE, BUILD, *(test_step(test) for test in build.spec.tests), SIGN, VERIFY, PUBLISH]
+    tests = (test_step(test) for test in build.spec.tests)
+    return [RESOLVE, BUILD, *tests, SBOM, SIGN, ATTEST, VERIFY, PUBLISH]
 
 
 def run_tag(run: RunIdentity) -> str:

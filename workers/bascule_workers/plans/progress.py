@@ -50,7 +50,9 @@ def _time(seconds: int | None) -> datetime | None:
 
 
 def completed(steps: Sequence[StepRecord]) -> int:
-    return sum(step.state in _OVER for step in steps)
+    # A step that was looked at and is not needed is done; one that was never reached is not.
+    skipped = (step.state == StepState.SKIPPED and step.finished is not None for step in steps)
+    return sum(step.state in _OVER for step in steps) + sum(skipped)
 
 
 def message_of(steps: Sequence[StepRecord]) -> str:

@@ -34,6 +34,8 @@ class Manifest:
     size: int
     """Bytes of manifest, configuration and layers; of an index, of everything in it that could be read."""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    config_type: str = ""
+    """Media type of the configuration: tells images from other artifacts."""
 
 
 class Registry(Protocol):

@@ -1,4 +1,4 @@
-"""The workflow ImageBuild: resolve, build, test, sign, verify, publish; and back again."""
+"""The workflow ImageBuild: resolve, build, test, sign, attest, verify, publish; and back again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ with workflow.unsafe.imports_passed_through():
         PublishedStatus,
         SourceStatus,
     )
+    from bascule_workers.activities.attestations import AttestationActivities
     from bascule_workers.activities.image_builds import ImageBuildActivities
     from bascule_workers.activities.runs import RunActivities
     from bascule_workers.messages import (
+        Attached,
+        AttestRequest,
+        BuildFacts,
         Candidate,
         ImageRequest,
         PrepareRequest,
@@ -26,12 +30,15 @@ with workflow.unsafe.imports_passed_through():
         RemoveCandidateRequest,
         ResolveRequest,
         RestoreTagsRequest,
+        SbomRequest,
         SourcePin,
         StepRequest,
         StopJobsRequest,
+        VerifyAttestationsRequest,
     )
     from bascule_workers.plans import image_builds as plans
-    from bascule_workers.plans.image_builds import BUILD, PUBLISH, RESOLVE, SIGN, VERIFY
+    from bascule_workers.plans import provenance as provenance_plans
+    from bascule_workers.plans.image_builds import ATTEST, BUILD, PUBLISH, RESOLVE, SBOM, SIGN, VERIFY
     from bascule_workers.workflows.run import Run
     from bascule_workers.workflows.trouble import Ended
 
@@ -64,7 +71,10 @@ class ImageBuildWorkflow(Run):
         source = await self._resolve()
         image = await self._build(source)
         await self._test(source, image)
+        sbom = await self._describe(image)
         await self._sign(image)
+        provenance = await self._attest(source, image)
+        await self._verify(source, image, sbom=sbom, provenance=provenance)
         await self._publish(image)
 
     async def _resolve(self) -> SourcePin:
@@ -121,11 +131,44 @@ class ImageBuildWorkflow(Run):
         for trouble in sorted(troubles, key=lambda trouble: isinstance(trouble, Ended)):
             raise trouble
 
+    async def _describe(self, image: Candidate) -> bool:
+        """Attach the bill of materials. Returns whether there is one."""
+        request = SbomRequest(**self._image_request(SBOM, image).model_dump(), created=self.now())
+        return self._attached(SBOM, await self.step(SBOM, AttestationActivities.sbom, request))
+
     async def _sign(self, image: Candidate) -> None:
         await self.step(SIGN, ImageBuildActivities.sign, self._image_request(SIGN, image))
-        verified = await self.step(VERIFY, ImageBuildActivities.verify, self._image_request(VERIFY, image))
+
+    async def _attest(self, source: SourcePin, image: Candidate) -> bool:
+        """Attach the provenance. Returns whether there is one."""
+        request = AttestRequest(**self._image_request(ATTEST, image).model_dump(), facts=self._build_facts(source))
+        return self._attached(ATTEST, await self.step(ATTEST, AttestationActivities.attest, request))
+
+    def _attached(self, step: str, report: Attached) -> bool:
+        if not report.attached:
+            self.not_needed(step, report.reason)
+        return report.attached
+
+    def _build_facts(self, source: SourcePin) -> BuildFacts:
+        info = workflow.info()
+        invocation = f"{info.namespace}/{info.workflow_id}/{info.run_id}"
+        started, built = int(info.start_time.timestamp()), self.steps[BUILD].finished
+        return provenance_plans.facts(self.build, source, invocation, started, built or self.now())
+
+    async def _verify(self, source: SourcePin, image: Candidate, *, sbom: bool, provenance: bool) -> None:
+        """Only what was verified is told."""
+        request = self._image_request(VERIFY, image)
+        signed = await self.step(VERIFY, ImageBuildActivities.verify, request, ends=False)
+        attested = await self.step(
+            VERIFY,
+            AttestationActivities.verify,
+            VerifyAttestationsRequest(
+                **request.model_dump(), facts=self._build_facts(source), sbom=sbom, provenance=provenance
+            ),
+        )
         if self.image is not None:
-            self.image = self.image.model_copy(update={"signature": verified.signature})
+            found = {"signature": signed.signature, "sbom": attested.sbom, "provenance": attested.provenance}
+            self.image = self.image.model_copy(update=found)
         self._facts()
 
     async def _publish(self, image: Candidate) -> None:

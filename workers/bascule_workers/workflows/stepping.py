@@ -97,6 +97,12 @@ class Stepping:
             record.finished = self.now() if record.state != StepState.RUNNING else None
             self.touch()
 
+    def not_needed(self, name: str, reason: str) -> None:
+        """A step turned out to have nothing to do here."""
+        record = self.steps[name]
+        record.state, record.message = StepState.SKIPPED, reason
+        self.touch()
+
     async def _repeated(self, record: StepRecord, activity: Activity[R, T], request: R, limit: timedelta | None) -> T:
         begun, errors = workflow.time(), 0
         record.attempts = record.attempts or 1

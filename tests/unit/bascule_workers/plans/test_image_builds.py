@@ -30,7 +30,17 @@ def test_what_a_tag_pointed_at_before(
 
 def test_steps_are_in_the_order_in_which_they_begin() -> None:
     build = image_build(tests=("smoke", "load"))
-    assert plans.steps(build) == ["resolve", "build", "test-smoke", "test-load", "sign", "verify", "publish"]
+    assert plans.steps(build) == [
+        "resolve",
+        "build",
+        "test-smoke",
+        "test-load",
+        "sbom",
+        "sign",
+        "attest",
+        "verify",
+        "publish",
+    ]
 
 
 def test_an_image_of_another_run_is_not_ours() -> None:
