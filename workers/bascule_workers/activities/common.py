@@ -6,7 +6,7 @@ from bascule_api.progress import RunIdentity
 from bascule_api.runs import FailureType
 from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError, StepTimedOutError
 from bascule_workers.messages import JobRequest, StepRequest
-from bascule_workers.plans import credentials, failures
+from bascule_workers.plans import credentials, failures, outcomes
 from bascule_workers.plans.credentials import RunCredentials
 from bascule_workers.plans.jobs import PREPARE, JobSettings, render_job
 from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded, TimedOut
@@ -71,7 +71,7 @@ class JobRunner:
         kind = failed.kind or (failure if failed.exit_code is not None and not prepared else FailureType.STEP_FAILED)
         secrets = await self._secrets(request)
         lines = "" if failed.kind else await self._last_lines(request, failed.pod, failed.container)
-        message = _joined(failures.redacted(failed.message, secrets), lines)
+        message = _joined(failures.redacted(outcomes.story(failed), secrets), lines)
         return StepFailedError(message, kind, retryable=repeatable and request.job_attempt < retry.attempts)
 
     async def _last_lines(self, request: JobRequest, pod: str, container: str) -> str:

@@ -53,6 +53,8 @@ class Failed:
     """What the container itself says that it is."""
     retryable: bool = False
     """Whether the container says that trying again may help."""
+    results: Mapping[str, str] = field(default_factory=dict)
+    """What the container reports although it failed, such as what it made elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,16 @@ def outcome_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: d
     if job["metadata"].get("deletionTimestamp"):
         return Lost("the Job was deleted")
     return _under_way(pod, now)
+
+
+def story(failed: Failed) -> str:
+    """The failure for people, with results that it does not tell itself: somebody may have to take them back."""
+    told = [f"{name}: {value}" for name, value in failed.results.items() if value not in ("", "[]", *_words(failed))]
+    return f"{failed.message} ({'; '.join(told)})" if told else failed.message
+
+
+def _words(failed: Failed) -> list[str]:
+    return [value for value in failed.results.values() if value in failed.message]
 
 
 def is_over(job: Mapping[str, Any]) -> bool:
@@ -135,6 +147,7 @@ def _container_failed(pod: Mapping[str, Any]) -> Outcome | None:
             container=status["name"],
             kind=_failure_type(report.get("failure")),
             retryable=report.get("retryable") is True,
+            results={str(key): str(value) for key, value in _results(report).items()},
         )
     return None
 

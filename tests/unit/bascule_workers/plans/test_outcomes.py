@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bascule_api.runs import FailureType
-from bascule_workers.plans.outcomes import Failed, Lost, Outcome, Running, Succeeded, TimedOut, outcome_of
+from bascule_workers.plans.outcomes import Failed, Lost, Outcome, Running, Succeeded, TimedOut, outcome_of, story
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DISRUPTED = {"type": "DisruptionTarget", "status": "True", "message": "Eviction API: evicting"}
@@ -149,3 +149,20 @@ def waiting(reason: str) -> dict[str, Any]:
 )
 def test_outcomes(given: dict[str, Any], pods: list[dict[str, Any]], outcome: Outcome) -> None:
     assert outcome_of(given, pods, NOW) == outcome
+
+
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        pytest.param({}, "stopped", id="nothing"),
+        pytest.param({"artifacts": "[]"}, "stopped", id="an empty list"),
+        pytest.param({"digest": "stopped"}, "stopped", id="what the message says itself"),
+        pytest.param(
+            {"artifacts": '[{"id": "ami-1"}]'},
+            'stopped (artifacts: [{"id": "ami-1"}])',
+            id="made elsewhere",
+        ),
+    ],
+)
+def test_a_failure_tells_what_its_container_reports(results: dict[str, str], told: str) -> None:
+    assert story(Failed("stopped", results=results)) == told
