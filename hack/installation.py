@@ -45,7 +45,13 @@ def install(cluster: Cluster, **overrides: Any) -> None:
         "worker": {"image": images["worker"]},
         "temporal": {"address": cluster.temporal_in_cluster, "uiUrl": cluster.temporal_ui},
         "trust": {"caBundle": cluster.ca_file.read_text()},
-        "procedures": {"images": {"builder": images["builder"], "testRunner": images["test-runner"]}},
+        "procedures": {
+            "images": {
+                "builder": images["builder"],
+                "testRunner": images["test-runner"],
+                "packer": images["packer"],
+            }
+        },
     } | overrides
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(values, file)

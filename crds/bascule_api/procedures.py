@@ -231,6 +231,10 @@ class ProcedureSpec(ApiModel):
                 "(has(p.enum) && size(p.enum) > 0) || (has(p.pattern) && size(p.pattern) > 0))",
                 "with securityProfile Host every parameter needs an enum or a pattern",
             ),
+            (
+                "!has(self.registryLogin) || !self.registryLogin || !has(self.template.container.imageFrom)",
+                "registryLogin is for the platform's images: the candidate would get the credentials that publish it",
+            ),
         )
     }
     description: LongText = ""
@@ -249,6 +253,9 @@ class ProcedureSpec(ApiModel):
     """On which node the pod runs."""
     security_profile: SecurityProfile = SecurityProfile.RESTRICTED
     """What the pod may do."""
+    registry_login: bool = False
+    """Whether a test's container gets the registry's login, to attach something to the candidate; a build's always
+    does."""
     timeout: Duration = Duration("30m")
     """Limit of one attempt, unless the resource says otherwise."""
     retry: Retry = Retry()

@@ -42,7 +42,8 @@ class Cluster:
     host_address: str
     """Where the host reaches the cluster's servers: API 6443, registry 5000 and 5001, git 443, Temporal 7233, 8233."""
     images: Mapping[str, str] = field(repr=False)
-    """The platform's images by name, as references by digest: base, pause, operator, worker, builder, test-runner."""
+    """The platform's images by name, as references by digest: base, pause, operator, worker, builder, test-runner,
+    packer."""
     audit_log: Path
     """The API server's audit log: one line per write, at level Metadata."""
     registry: str = REGISTRY

@@ -63,6 +63,15 @@ def recipes() -> list[Recipe]:
             images / "builder/Containerfile",
             {"bascule-build": images / "builder/bascule-build"},
         ),
+        # Without the emulator, which only the builder `qemu` needs: it would be a third of the image.
+        Recipe(
+            "packer",
+            "bascule/packer",
+            "dev",
+            images / "packer/Containerfile",
+            {"project": project},
+            {"PROJECT": project.name, "QEMU": ""},
+        ),
         _python("operator", REPOSITORY / "operator/Containerfile", "operator", project, {}),
         _python("worker", REPOSITORY / "workers/Containerfile", "workers", project, {"cosign": binaries() / "cosign"}),
     ]

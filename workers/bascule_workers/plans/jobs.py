@@ -165,7 +165,7 @@ def _prepare(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
 def _container(container: Container, request: JobRequest, settings: JobSettings, *, main: bool) -> dict[str, Any]:
     mounts = [{"name": "bascule", "mountPath": SHARED}, *_ca_mount(settings)]
     env = environment(request, settings)
-    if main and request.registry_login and not request.image:
+    if main and _wants_login(request) and container.image_from is None:
         mounts.append({"name": "bascule-registry", "mountPath": REGISTRY, "readOnly": True})
         env.append({"name": "REGISTRY_AUTH_FILE", "value": f"{REGISTRY}/config.json"})
     mounts += [_mount(mount.name, mount.mount_path, read_only=mount.read_only) for mount in container.volume_mounts]
@@ -188,6 +188,11 @@ def _container(container: Container, request: JobRequest, settings: JobSettings,
     elif main:
         rendered["securityContext"] = {"runAsUser": 0}
     return rendered
+
+
+def _wants_login(request: JobRequest) -> bool:
+    """Whether the step's own program talks to the registry: builds do, tests where the platform says so."""
+    return request.registry_login and (not request.image or request.procedure.spec.registry_login)
 
 
 def _image(container: Container, request: JobRequest) -> str:
@@ -260,7 +265,7 @@ def _volumes(request: JobRequest, settings: JobSettings) -> list[dict[str, Any]]
         volumes.append({"name": "bascule-git", "projected": projected})
     elif request.source and not request.source.git:
         volumes.append({"name": "bascule-input", "configMap": {"name": credentials.source_name(request.run)}})
-    if request.registry_login and not request.image:
+    if _wants_login(request):
         items = [{"key": credentials.REGISTRY_KEY, "path": "config.json"}]
         volumes.append({"name": "bascule-registry", "secret": {"secretName": secret, "items": items}})
     return volumes + [_template_volume(volume) for volume in request.procedure.spec.template.volumes]

@@ -170,3 +170,22 @@ def test_a_repeated_step_has_the_same_name_and_a_new_attempt_another() -> None:
 def test_the_spec_hash_follows_what_is_done_and_not_how_it_is_rendered() -> None:
     assert spec_hash(request()) == spec_hash(request(note="waiting", keep_seconds=1))
     assert spec_hash(request()) != spec_hash(request(parameters={"command": ["other"]}))
+
+
+@pytest.mark.parametrize(
+    ("template", "registry_login", "mounted"),
+    [
+        pytest.param({"container": {"image": "tools"}}, True, True, id="a program that attaches something"),
+        pytest.param({"container": {"image": "tools"}}, False, False, id="another program"),
+        pytest.param({"container": {"imageFrom": "Candidate"}}, True, False, id="never the candidate itself"),
+    ],
+)
+def test_a_test_gets_the_registrys_login_where_the_platform_says_so(
+    template: dict[str, Any], registry_login: bool, mounted: bool
+) -> None:
+    pinned = procedure("policy", "ImageBuild/test", template=template, registryLogin=registry_login)
+
+    [container] = pod(request(pinned, registry_login=True))["containers"]
+
+    assert ("/run/bascule/registry" in [mount["mountPath"] for mount in container["volumeMounts"]]) is mounted
+    assert ("REGISTRY_AUTH_FILE" in [variable["name"] for variable in container["env"]]) is mounted
