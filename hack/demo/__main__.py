@@ -1,4 +1,4 @@
-"""`make demo`: a real cluster, three ImageBuilds, and the proof of what became of them."""
+"""`make demo`: a real cluster, four ImageBuilds, and the proof of what became of them."""
 
 from __future__ import annotations
 
@@ -90,9 +90,14 @@ def prove(cluster: Cluster, tenant: TenantHandle, builds: list[dict[str, Any]], 
         raise SystemExit("the build `hello` did not succeed: " + json.dumps(hello and hello["status"], indent=2))
     if broken is None or broken["status"].get("phase") != "Failed":
         raise SystemExit("the build `broken` did not fail: " + json.dumps(broken and broken["status"], indent=2))
+    packed = _named(builds, "packed")
+    if packed is None or packed["status"].get("phase") != "Succeeded":
+        raise SystemExit("the build `packed` did not succeed: " + json.dumps(packed and packed["status"], indent=2))
     abandoned = f"{cluster.registry}/acme/abandoned"
     return [
         *proofs.published_and_signed(cluster, tenant, hello),
+        *proofs.attested(cluster, hello, story.PACKAGE),
+        proofs.file_published(cluster, packed, "greeting.txt"),
         proofs.candidates_gone(cluster, broken["spec"]["publish"]["repository"], "the test of `broken` failed"),
         proofs.nothing_published(cluster, broken["spec"]["publish"]["repository"]),
         proofs.candidates_gone(cluster, abandoned, "`abandoned` was deleted half-way"),
@@ -137,7 +142,7 @@ def run(console: Console, name: str, keep: bool) -> int:
         installation.install(cluster)
         say("a tenant: acme, with the namespace acme-dev, its own Temporal namespace and signing key")
         tenant = installation.make_tenant(cluster, "acme")
-        say("three ImageBuilds: hello will be published, broken fails its test, abandoned gets deleted half-way")
+        say("four ImageBuilds: hello and packed (by Packer) get published, broken fails, abandoned is deleted half-way")
         installation.apply(cluster, *story.image_builds(cluster, tenant))
         builds, deleted = follow(cluster, tenant, console)
         say("all over; now the proof, with other people's tools")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tempfile
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hack.cluster.handle import Cluster
-from hack.installation import TenantHandle
+from hack.installation import SYSTEM_NAMESPACE, TenantHandle
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,59 @@ def published_and_signed(cluster: Cluster, tenant: TenantHandle, build: dict[str
             inspected.stdout.strip() or inspected.stderr.strip()[-300:],
         ),
     ]
+
+
+def _verified(cluster: Cluster, folder: str, reference: str, kind: str) -> tuple[dict[str, Any], str]:
+    """An attestation's predicate, as cosign verifies it with the key that the cluster publishes; or what is wrong."""
+    published = ["configmap", "bascule-platform-key", "-n", SYSTEM_NAMESPACE]
+    key = Path(folder, "platform.pub")
+    key.write_text(cluster.kubectl("get", *published, "-o", "jsonpath={.data.cosign\\.pub}"))
+    command = ["cosign", "verify-attestation", "--key", str(key), "--insecure-ignore-tlog=true", "--type", kind]
+    found = cluster.exec([*command, reference])
+    if found.returncode != 0:
+        return {}, found.stderr.strip()[-300:]
+    statement = json.loads(base64.b64decode(json.loads(found.stdout.splitlines()[0])["payload"]))
+    return dict(statement["predicate"]), ""
+
+
+def attested(cluster: Cluster, build: dict[str, Any], package: str) -> list[Proof]:
+    """What the image consists of and how it came to be, in the platform's word for it."""
+    reference, run = build["status"]["image"]["reference"], f"{build['metadata']['uid']}/1"
+    with tempfile.TemporaryDirectory() as folder:
+        sbom, sbom_problem = _verified(cluster, folder, reference, "spdxjson")
+        provenance, provenance_problem = _verified(cluster, folder, reference, "slsaprovenance1")
+    names = [item["name"] for item in sbom.get("packages", [])]
+    definition = provenance.get("buildDefinition", {})
+    dependencies = definition.get("resolvedDependencies") or [{}]
+    command = "cosign verify-attestation --key platform.pub --type {} " + reference
+    return [
+        Proof(
+            f"the bill of materials verifies with the platform's key, and names {package}, which the build installed",
+            command.format("spdxjson"),
+            package in names,
+            sbom_problem or f"{len(names)} packages, {package} {'among' if package in names else 'not among'} them",
+        ),
+        Proof(
+            "the provenance verifies with the platform's key, and names this run and its source",
+            command.format("slsaprovenance1"),
+            definition.get("internalParameters", {}).get("run") == run,
+            provenance_problem or f"run {run} from {dependencies[0].get('uri')}",
+        ),
+    ]
+
+
+def file_published(cluster: Cluster, build: dict[str, Any], name: str) -> Proof:
+    """A Packer template's file, where its tag points."""
+    reference = f"{build['spec']['publish']['repository']}:v1"
+    found = cluster.exec(["skopeo", "inspect", "--raw", f"docker://{reference}"])
+    layers = json.loads(found.stdout).get("layers", []) if found.returncode == 0 else []
+    titles = [layer.get("annotations", {}).get("org.opencontainers.image.title", "") for layer in layers]
+    return Proof(
+        f"the Packer build published its file {name}",
+        f"skopeo inspect --raw docker://{reference}",
+        name in titles,
+        ", ".join(titles) or found.stderr.strip()[-300:],
+    )
 
 
 def candidates_gone(cluster: Cluster, repository: str, why: str) -> Proof:

@@ -1,7 +1,8 @@
-"""What the demo applies: a tenant and three ImageBuilds, of which one succeeds, one fails its test, one is deleted."""
+"""What the demo applies: four ImageBuilds. An image and a Packer template get published, one fails, one is deleted."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hack import installation
@@ -11,15 +12,28 @@ from hack.installation import TenantHandle
 CONTAINERFILE = """\
 ARG BASE
 FROM ${BASE}
-COPY greet /usr/local/bin/greet
-RUN chmod 0755 /usr/local/bin/greet && greet
+COPY control /package/DEBIAN/control
+COPY greet /package/usr/bin/greet
+RUN chmod 0755 /package/DEBIAN /package/usr/bin/greet \\
+ && dpkg-deb --root-owner-group --build /package /greet.deb && dpkg --install /greet.deb \\
+ && rm -r /package /greet.deb && greet
 USER 65532
+"""
+PACKAGE = "hello-greet"
+CONTROL = f"""\
+Package: {PACKAGE}
+Version: 1.0
+Architecture: all
+Maintainer: Acme <acme@example.com>
+Description: says hello
 """
 GREET = """\
 #!/bin/sh
 echo "hello from the golden image"
 """
 SOURCE = "hello-source"
+TEMPLATE = {"builders": [{"type": "file", "target": "greeting.txt", "content": "hello from Packer\n"}]}
+TEMPLATE_SOURCE = "packed-source"
 
 
 def _spec(cluster: Cluster, name: str, tests: list[dict[str, Any]]) -> dict[str, Any]:
@@ -33,20 +47,31 @@ def _spec(cluster: Cluster, name: str, tests: list[dict[str, Any]]) -> dict[str,
     }
 
 
+def _packed(cluster: Cluster) -> dict[str, Any]:
+    """Files out of a Packer template go the way of an image."""
+    template = {"source": {"configMap": {"name": TEMPLATE_SOURCE}}, "build": {"procedure": "packer"}}
+    return _spec(cluster, "packed", []) | template
+
+
 def _run(name: str, *command: str) -> dict[str, Any]:
     return {"name": name, "procedure": "run-image", "parameters": {"command": list(command)}}
 
 
 def image_builds(cluster: Cluster, tenant: TenantHandle) -> list[dict[str, Any]]:
-    """The source and the three ImageBuilds."""
+    """The sources and the ImageBuilds."""
+    files = {"Containerfile": CONTAINERFILE, "control": CONTROL, "greet": GREET}
     hello = [
-        _run("greets", "/usr/local/bin/greet"),
+        _run("greets", "/usr/bin/greet"),
         _run("not-root", "sh", "-c", 'test "$(id -u)" -ne 0 && echo "runs as $(id -u)"'),
     ]
     broken = [_run("smoke", "sh", "-c", "echo 'expected port 8080 to answer' >&2; exit 3")]
     endless = [_run("soak", "sh", "-c", "echo 'soaking for an hour'; sleep 3600")]
     return [
-        installation.config_map(tenant.namespace, SOURCE, {"Containerfile": CONTAINERFILE, "greet": GREET}),
+        installation.config_map(
+            tenant.namespace, SOURCE, {"Containerfile": CONTAINERFILE, "control": CONTROL, "greet": GREET}
+        ),
+        installation.config_map(tenant.namespace, TEMPLATE_SOURCE, {"template.json": json.dumps(TEMPLATE)}),
+        installation.image_build(tenant.namespace, "packed", _packed(cluster)),
         installation.image_build(tenant.namespace, "hello", _spec(cluster, "hello", hello)),
         installation.image_build(tenant.namespace, "broken", _spec(cluster, "broken", broken)),
         installation.image_build(tenant.namespace, "abandoned", _spec(cluster, "abandoned", endless)),

@@ -171,3 +171,32 @@ def test_the_containerfile_stays_within_the_sources(render: Render, path: str, f
 def test_build_arguments_are_a_name_and_any_value(render: Render, argument: str, fits: bool) -> None:
     problems = parameter_errors(procedure(render(), "buildah").spec, {"buildArgs": ["B=2", argument]})
     assert (problems == []) is fits
+
+
+def test_the_platforms_key_is_mounted_by_workers_only_and_its_public_half_is_published(render: Render) -> None:
+    key = "-----BEGIN PUBLIC KEY-----"
+
+    documents = render("provenance.keySecretName=platform-signing", f"provenance.publicKey={key}")
+
+    [published] = [
+        item for item in of_kind(documents, "ConfigMap") if item["metadata"]["name"] == "bascule-platform-key"
+    ]
+    assert published["data"] == {"cosign.pub": key}
+    mounting = [
+        pod["metadata"]["name"]
+        for pod in of_kind(documents, "Deployment")
+        for volume in pod["spec"]["template"]["spec"]["volumes"]
+        if (volume.get("secret") or {}).get("secretName") == "platform-signing"
+    ]
+    assert mounting == ["bascule-worker"]
+
+
+def test_a_platforms_key_without_its_public_half_is_refused(render: Render) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        render("provenance.keySecretName=platform-signing")
+
+    assert "provenance.publicKey is required" in refused.value.stderr
+
+
+def test_without_a_platforms_key_nothing_of_it_is_rendered(render: Render) -> None:
+    assert "platform-key" not in str(render())

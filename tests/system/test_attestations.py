@@ -118,15 +118,15 @@ def test_the_provenance_of_a_git_source_names_its_commit(
 
 
 def test_a_deleted_build_takes_what_was_attested_with_it(image_build: Builder, bascule: Cluster) -> None:
-    build = image_build("taken-back").with_spec(compensation={"onDelete": "Always"}).apply()
-    image = build.until_phase("Succeeded")["status"]["image"]
+    build = image_build("taken-back").with_publish(approval={"required": True}).apply()
+    image = build.until_phase("Waiting")["status"]["image"]
 
     build.delete()
     build.until_gone()
 
-    assert tags(bascule, build.made.repository) == []
+    assert tags(bascule, build.made.candidates) == []
     for gone in ("digest", "signature", "sbom", "provenance"):
-        found = bascule.exec(["skopeo", "inspect", "--raw", f"docker://{build.made.repository}@{image[gone]}"])
+        found = bascule.exec(["skopeo", "inspect", "--raw", f"docker://{build.made.candidates}@{image[gone]}"])
         assert found.returncode != 0, gone
 
 
