@@ -67,9 +67,7 @@ def image_builds(cluster: Cluster, tenant: TenantHandle) -> list[dict[str, Any]]
     broken = [_run("smoke", "sh", "-c", "echo 'expected port 8080 to answer' >&2; exit 3")]
     endless = [_run("soak", "sh", "-c", "echo 'soaking for an hour'; sleep 3600")]
     return [
-        installation.config_map(
-            tenant.namespace, SOURCE, {"Containerfile": CONTAINERFILE, "control": CONTROL, "greet": GREET}
-        ),
+        installation.config_map(tenant.namespace, SOURCE, files),
         installation.config_map(tenant.namespace, TEMPLATE_SOURCE, {"template.json": json.dumps(TEMPLATE)}),
         installation.image_build(tenant.namespace, "packed", _packed(cluster)),
         installation.image_build(tenant.namespace, "hello", _spec(cluster, "hello", hello)),
