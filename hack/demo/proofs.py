@@ -83,13 +83,13 @@ def attested(cluster: Cluster, build: dict[str, Any], package: str) -> list[Proo
     command = "cosign verify-attestation --key platform.pub --type {} " + reference
     return [
         Proof(
-            f"the bill of materials verifies with the platform's key, and names {package}, which the build installed",
+            f"the SBOM verifies with the platform's key, and names {package}, which was installed",
             command.format("spdxjson"),
             package in names,
             sbom_problem or f"{len(names)} packages, {package} {'among' if package in names else 'not among'} them",
         ),
         Proof(
-            "the provenance verifies with the platform's key, and names this run and its source",
+            "the provenance verifies with the platform's key, and names this run",
             command.format("slsaprovenance1"),
             definition.get("internalParameters", {}).get("run") == run,
             provenance_problem or f"run {run} from {dependencies[0].get('uri')}",

@@ -39,7 +39,12 @@ def test_no_secret_value_is_in_history_status_events_or_logs(
     password = base64.b64decode(secret["data"]["cosign.password"]).decode()
     token = base64.b64encode(b"tenant:tenant-secret").decode()
     repository = f"{bascule.private_registry}/{tenant.name}/canary"
-    private = image_build("canary").with_publish(repository=repository, secretRef={"name": "push"})
+    # Its program pulls the candidate and pushes a report: with the login that the Procedure asks for.
+    policy = {"name": "policy", "procedure": "image-policy"}
+    private = image_build("canary").with_spec(tests=[policy])
+    private = private.with_publish(repository=repository, secretRef={"name": "push"})
+    named = ["secret", installation.PLATFORM_SECRET, "-n", SYSTEM_NAMESPACE]
+    platform = json.loads(bascule.kubectl("get", *named, "-o", "json"))["data"]["cosign.password"]
 
     body = private.with_test("greets", "cat", "/greeting").apply().until_phase("Succeeded")
 
@@ -62,7 +67,7 @@ def test_no_secret_value_is_in_history_status_events_or_logs(
     }
     for place, text in places.items():
         assert len(text) > 10, f"{place} is empty: the check would prove nothing"
-        for value in (password, token, "tenant-secret", key.splitlines()[3]):
+        for value in (password, token, "tenant-secret", key.splitlines()[3], base64.b64decode(platform).decode()):
             assert value not in text, f"a secret value is in the {place}"
     payloads = [line for line in history.splitlines() if '"data"' in line]
     assert payloads

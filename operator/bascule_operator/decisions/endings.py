@@ -86,9 +86,15 @@ def _stopped(steps: list[StepStatus]) -> list[StepStatus]:
     return [step.model_copy(update={"state": over.get(step.state, step.state)}) for step in steps]
 
 
+def _is_done(step: StepStatus) -> bool:
+    """Carried out, or looked at and not needed; what was never reached has no end."""
+    skipped = step.state is StepState.SKIPPED and step.finished_at is not None
+    return skipped or step.state in (StepState.SUCCEEDED, StepState.UNDONE)
+
+
 def _last_progress(old: RunStatus, result: RunResult) -> ProgressStatus:
     total = len(result.steps) or (old.progress.total if old.progress else 0)
-    done = sum(1 for step in result.steps if step.state in (StepState.SUCCEEDED, StepState.UNDONE))
+    done = sum(1 for step in result.steps if _is_done(step))
     if not result.steps and old.progress:
         done = old.progress.completed
     return ProgressStatus(
