@@ -10,7 +10,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api import names
-    from bascule_api.progress import Progress
+    from bascule_api.progress import Progress, RunResult
     from bascule_workers.plans.progress import bounded
 
 UPDATED_AT = SearchAttributeKey.for_datetime(names.SEARCH_UPDATED_AT)
@@ -44,12 +44,21 @@ class Reporting:
     def tell(self, progress: Progress) -> None:
         """Upsert the progress, if it differs from the last one. Its number is given here."""
         self.changed = False
-        if progress == self._told:
-            return
-        self._told = progress
+        if progress != self._told:
+            self.number += 1
+            self._upsert(progress, {})
+
+    def close(self, progress: Progress, result: Callable[[], RunResult]) -> RunResult:
+        """Upsert the last progress and the result, which names its number, as one change."""
         self.number += 1
+        made = result()
+        self._upsert(progress, {names.MEMO_RESULT: made.to_wire()})
+        return made
+
+    def _upsert(self, progress: Progress, more: dict[str, Any]) -> None:
+        self._told = progress
         told = bounded(progress.model_copy(update={"number": self.number}))
-        workflow.upsert_memo({names.MEMO_PROGRESS: told.to_wire()})
+        workflow.upsert_memo({names.MEMO_PROGRESS: told.to_wire(), **more})
         updates: list[SearchAttributeUpdate[Any]] = [
             UPDATED_AT.value_set(workflow.now()),
             PHASE.value_set(told.phase),

@@ -11,7 +11,6 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from bascule_api import names
     from bascule_api.conditions import CompensationState, Phase, StepState
     from bascule_api.progress import Progress, RunInput, RunResult
     from bascule_api.runs import Failure, FailureType
@@ -138,20 +137,18 @@ class Run(Stepping, ABC):
     def _close(self, outcome: Phase) -> RunResult:
         """Tell progress and result a last time, in the activation that closes the workflow."""
         self._over = outcome
-        self._reporting.tell(self._progress())
-        result = self.result(
-            {
-                "phase": outcome,
-                "progress_number": self._reporting.number,
-                "steps": [step.full() for step in self.steps.values()],
-                "failure": self.failure if outcome == Phase.FAILED else None,
-                "compensation": self._settling.status(),
-                "waited_seconds": round(self._waited),
-                "version": version.VERSION,
-            }
-        )
-        workflow.upsert_memo({names.MEMO_RESULT: result.to_wire()})
-        return result
+        return self._reporting.close(self._progress(), lambda: self.result(self._common_result(outcome)))
+
+    def _common_result(self, outcome: Phase) -> dict[str, Any]:
+        return {
+            "phase": outcome,
+            "progress_number": self._reporting.number,
+            "steps": [step.full() for step in self.steps.values()],
+            "failure": self.failure if outcome == Phase.FAILED else None,
+            "compensation": self._settling.status(),
+            "waited_seconds": round(self._waited),
+            "version": version.VERSION,
+        }
 
     # Progress
 
