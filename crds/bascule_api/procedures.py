@@ -215,6 +215,22 @@ class Template(ApiModel):
     """Reserved; `timeout` limits a step."""
 
 
+class Submodules(StrEnum):
+    """What becomes of a source's git submodules."""
+
+    REFUSE = "Refuse"
+    """A source with submodules fails the step."""
+    ALLOW = "Allow"
+    """They are fetched, each at the commit that the source names, with the source's credentials only from its host."""
+
+
+class SourceRules(ApiModel):
+    """What the step takes of a source. The platform's choice: no tenant can change it."""
+
+    submodules: Submodules = Submodules.REFUSE
+    """Whether a git source may have submodules."""
+
+
 class ProcedureSpec(ApiModel):
     """What the Procedure is for, what it asks for, and the pod that carries it out."""
 
@@ -260,6 +276,8 @@ class ProcedureSpec(ApiModel):
     """Limit of one attempt, unless the resource says otherwise."""
     retry: Retry = Retry()
     """How a failed attempt is repeated."""
+    source: SourceRules = SourceRules()
+    """What the step takes of a source."""
     template: Template
     """The pod."""
 

@@ -239,6 +239,9 @@ class FailureType(StrEnum):
     """The commit, branch, folder or ConfigMap does not exist."""
     SOURCE_UNREACHABLE = "SourceUnreachable"
     """The git server did not answer."""
+    SOURCE_REFUSED = "SourceRefused"
+    """The git server refused us; or the source is too large, or has links that point outside or submodules that the
+    Procedure does not allow."""
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a failure's name, no secret
     """A Secret that the spec names does not exist."""
     SECRET_NOT_USABLE = "SecretNotUsable"  # noqa: S105 - a failure's name, no secret

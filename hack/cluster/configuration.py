@@ -109,8 +109,13 @@ def git_users() -> str:
 
 
 def git_server(repositories: Path, certificate: Path, key: Path, users: Path) -> str:
-    """Return lighttpd's configuration: git's own smart protocol, read only, with a password below /private/."""
-    return f"""server.modules = ("mod_openssl", "mod_auth", "mod_authn_file", "mod_setenv", "mod_alias", "mod_cgi")
+    """Return lighttpd's configuration: git's own smart protocol, read only, with a password below /private/.
+
+    What is asked below /moved/ is answered with the address of another host.
+    """
+    return f"""server.modules = (
+    "mod_openssl", "mod_auth", "mod_authn_file", "mod_setenv", "mod_alias", "mod_redirect", "mod_cgi"
+)
 server.document-root = "{repositories}"
 server.bind = "0.0.0.0"
 server.port = 443
@@ -123,6 +128,8 @@ auth.backend.plain.userfile = "{users}"
 $HTTP["url"] =~ "^/private/" {{
     auth.require = ("" => ("method" => "basic", "realm" => "bascule", "require" => "valid-user"))
 }}
+# A server that has moved: what is asked below /moved/ is said to be on another host.
+url.redirect = ("^/moved/(.*)$" => "https://elsewhere.{SERVICE_DOMAIN}/$1")
 setenv.set-environment = ("GIT_PROJECT_ROOT" => "{repositories}", "GIT_HTTP_EXPORT_ALL" => "1", "HOME" => "/root")
 alias.url = ("/" => "/usr/lib/git-core/git-http-backend/")
 cgi.assign = ("" => "")

@@ -81,21 +81,21 @@ def serving(folder: Path) -> Iterator[LoopbackRegistry]:
     with (folder / "registry.log").open("w") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(settings)], stdout=log, stderr=log)
         try:
-            _wait(host)
+            wait_for_port(host)
             yield LoopbackRegistry(host, certificate)
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait(host: str) -> None:
+def wait_for_port(host: str) -> None:
     address, _, port = host.partition(":")
     for _ in range(200):
         with socket.socket() as probe:
             if probe.connect_ex((address, int(port))) == 0:
                 return
         time.sleep(0.05)
-    raise AssertionError(f"the registry does not listen on {host}")
+    raise AssertionError(f"nobody listens on {host}")
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

@@ -33,7 +33,7 @@ class SourceUnreachableError(WorkerError):
 class SourceRefusedError(WorkerError):
     """The git server answers, and refuses."""
 
-    type = FailureType.SOURCE_UNREACHABLE
+    type = FailureType.SOURCE_REFUSED
 
 
 class SecretMissingError(WorkerError):

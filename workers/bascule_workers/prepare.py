@@ -13,13 +13,12 @@ import shutil
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bascule_workers.adapters import git
+from bascule_workers.adapters.git_checkout import Checkout, CheckoutError
 
 SHARED = Path("/bascule")
 GIT_CREDENTIALS = Path("/run/bascule/git")
@@ -48,6 +47,7 @@ class Places:
     git_credentials: Path = GIT_CREDENTIALS
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     patience: float = PATIENCE_SECONDS
+    source_limit: int = SOURCE_LIMIT
 
 
 def prepare(step: Mapping[str, Any], places: Places) -> None:
@@ -89,8 +89,8 @@ def _copy_config_map(mounted: Path, target: Path) -> None:
             shutil.copyfile(entry, target / entry.name)
 
 
-def _fetch(source: Mapping[str, str], target: Path, places: Places) -> None:
-    """Exactly the pinned commit, without history, submodules and repository settings."""
+def _fetch(source: Mapping[str, Any], target: Path, places: Places) -> None:
+    """Exactly the pinned commit, without history and repository settings."""
     credentials = {}
     if places.git_credentials.is_dir():
         credentials = {
@@ -98,45 +98,32 @@ def _fetch(source: Mapping[str, str], target: Path, places: Places) -> None:
             for entry in places.git_credentials.iterdir()
             if entry.is_file() and not entry.name.startswith("..")
         }
+    url, commit = source["url"], source["commit"]
     with tempfile.TemporaryDirectory(dir=places.shared) as folder:
-        clone = Path(folder, "clone")
-        _clone(source["url"], source["commit"], clone, credentials, places)
-        shutil.rmtree(clone / ".git")
-        check_tree(clone)
-        chosen = _subfolder(clone, source.get("path", ""))
+        checkout = Checkout(
+            url=url,
+            credentials=credentials,
+            inherited=places.environment,
+            submodules=bool(source.get("submodules")),
+            limit=places.source_limit,
+            patience=places.patience,
+            folder=Path(folder),
+        )
+        try:
+            tree = checkout.tree(commit)
+        except CheckoutError as error:
+            failure = _FAILURES.get(error.kind, "SourceRefused")
+            raise PrepareError(failure, f"{commit} of {url}: {error}", retryable=error.kind == "unreachable") from None
+        chosen = _subfolder(tree, source.get("path", ""))
+        check_tree(chosen)
         shutil.move(chosen, target)
 
 
-def _clone(url: str, commit: str, clone: Path, credentials: Mapping[str, str], places: Places) -> None:
-    if not git.COMMIT.match(commit):
-        raise PrepareError("SourceNotFound", f"{commit!r} is no commit")
-    clone.mkdir()
-    with tempfile.TemporaryDirectory() as home:
-        values = git.environment(Path(home), credentials)
-
-        def run(*arguments: str) -> None:
-            git.git(Path(home), values, ["-C", str(clone), *arguments], places.environment)
-
-        deadline = time.monotonic() + places.patience
-        while True:
-            try:
-                run("init", "--quiet")
-                run("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, commit)
-                run("checkout", "--quiet", "--force", "--detach", commit, "--")
-            except git.GitError as error:
-                unreachable = error.kind == "unreachable"
-                if unreachable and time.monotonic() < deadline:
-                    time.sleep(3)
-                    continue
-                failure = "SourceNotFound" if error.kind == "absent" else "SourceUnreachable"
-                raise PrepareError(failure, f"{commit} of {url}: {error}", retryable=unreachable) from None
-            else:
-                return
+_FAILURES = {"absent": "SourceNotFound", "unreachable": "SourceUnreachable"}
 
 
-def check_tree(root: Path, limit: int = SOURCE_LIMIT) -> None:
-    """Refuse links that point outside, files that are none, and sources that are too large."""
-    size = 0
+def check_tree(root: Path) -> None:
+    """Refuse links that point outside, and files that are none."""
     base = root.resolve()
     for folder, folders, files in os.walk(root, followlinks=False):
         for name in (*folders, *files):
@@ -144,18 +131,25 @@ def check_tree(root: Path, limit: int = SOURCE_LIMIT) -> None:
             shown = path.relative_to(root)
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
-                if path.readlink().is_absolute() or not path.resolve().is_relative_to(base):
-                    raise PrepareError("StepFailed", f"the source holds the link {shown}, which points outside")
-            elif stat.S_ISREG(mode):
-                size += path.lstat().st_size
-            elif not stat.S_ISDIR(mode):
-                raise PrepareError("StepFailed", f"the source holds {shown}, which is neither file nor folder")
-            if size > limit:
-                raise PrepareError("StepFailed", f"the source is larger than {limit >> 20} MiB")
+                if _leads_outside(path, base):
+                    raise PrepareError("SourceRefused", f"the source holds the link {shown}, which points outside")
+            elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise PrepareError("SourceRefused", f"the source holds {shown}, which is neither file nor folder")
+
+
+def _leads_outside(link: Path, base: Path) -> bool:
+    try:
+        return link.readlink().is_absolute() or not link.resolve().is_relative_to(base)
+    except RuntimeError:
+        # A circle of links leads nowhere.
+        return False
 
 
 def _subfolder(root: Path, path: str) -> Path:
-    chosen = (root / path).resolve() if path else root
+    try:
+        chosen = (root / path).resolve() if path else root
+    except RuntimeError:
+        raise PrepareError("SourceNotFound", f"the path {path!r} is a circle of links") from None
     if Path(path).is_absolute() or not chosen.is_relative_to(root.resolve()):
         raise PrepareError("SourceNotFound", f"the path {path!r} leads out of the repository")
     if not chosen.is_dir():

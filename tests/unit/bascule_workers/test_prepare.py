@@ -105,12 +105,6 @@ def test_a_pipe_is_no_source(tmp_path: Path) -> None:
         check_tree(tmp_path)
 
 
-def test_a_source_has_a_bound(tmp_path: Path) -> None:
-    (tmp_path / "big").write_bytes(b"x" * 100)
-    with pytest.raises(PrepareError, match="larger than"):
-        check_tree(tmp_path, limit=99)
-
-
 @pytest.mark.parametrize("path", ["..", "../x", "/etc", "sub/../../x"])
 def test_a_path_cannot_lead_out_of_the_repository(tmp_path: Path, path: str) -> None:
     (tmp_path / "repo/sub").mkdir(parents=True)

@@ -26,4 +26,6 @@ class CommandLineGit:
         except git.GitError as error:
             said = redacted(str(error), credentials.values())
             with_login = "with the login of spec.source.git.secretRef" if credentials else "without a login"
-            raise _ERRORS[error.kind](f"{revision} of {url}, asked for {with_login}: {said}") from None
+            raise _ERRORS.get(error.kind, SourceRefusedError)(
+                f"{revision} of {url}, asked for {with_login}: {said}"
+            ) from None

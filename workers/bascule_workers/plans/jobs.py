@@ -10,7 +10,7 @@ from typing import Any
 
 from bascule_api import names
 from bascule_api.base import ParameterValue
-from bascule_api.procedures import Container, SecurityProfile, Volume, effective_parameters
+from bascule_api.procedures import Container, SecurityProfile, Submodules, Volume, effective_parameters
 from bascule_workers.errors import StepFailedError
 from bascule_workers.messages import JobRequest
 from bascule_workers.plans import credentials
@@ -142,7 +142,8 @@ def _prepare(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
     mounts = [{"name": "bascule", "mountPath": SHARED}, *_ca_mount(settings)]
     source: dict[str, Any] | None = None
     if request.source and request.source.git:
-        source = {"git": request.source.git.to_wire()}
+        allowed = request.procedure.spec.source.submodules == Submodules.ALLOW
+        source = {"git": request.source.git.to_wire() | ({"submodules": True} if allowed else {})}
         if request.source.git.login:
             mounts.append({"name": "bascule-git", "mountPath": GIT, "readOnly": True})
     elif request.source:
