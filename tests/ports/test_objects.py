@@ -44,4 +44,4 @@ async def test_a_secret_that_the_server_refuses_is_not_quoted(api: ApiServer, na
 
 
 async def test_a_tenant_that_there_is_not_has_no_key(api: ApiServer) -> None:
-    assert await KubernetesTenants(api).public_key("no-such-tenant") is None
+    assert await KubernetesTenants(api, "bascule-system").public_key("no-such-tenant") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -248,15 +249,18 @@ class FakeSteps:
 
     def _succeeded(self, step: str, job: Mapping[str, Any]) -> Outcome:
         if step != "build":
-            return Succeeded()
+            return Succeeded(pod="pod")
         env = {e["name"]: e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"]}
         repository, _, tag = env["BASCULE_CANDIDATE"].rpartition(":")
         annotations = {names.IMAGE_RUN_ANNOTATION: env["BASCULE_RUN"]} if self.annotated else {}
         digest = self.registry.push(repository, tag, annotations) if self.pushes else digest_of("nothing")
-        return Succeeded({"digest": digest})
+        return Succeeded({"digest": digest}, pod="pod")
 
     async def log_tail(self, namespace: str, pod: str, container: str) -> str:
         return self.logs.get(container, "")
+
+    async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        return self.logs.get(container, "")[:limit_bytes]
 
     async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> list[str]:
         async with self.troubles.around("stop"):
@@ -313,9 +317,28 @@ class FakeGit:
 @dataclass
 class FakeTenants:
     keys: dict[str, str] = field(default_factory=dict)
+    repositories: dict[str, Repository] = field(default_factory=dict)
+
+    async def artifacts(self, tenant: str) -> Repository | None:
+        return self.repositories.get(tenant)
 
     async def public_key(self, tenant: str) -> str | None:
         return self.keys.get(tenant)
+
+
+@dataclass
+class FakeLogs:
+    """Logs by their digest: repository, unpacked text and annotations."""
+
+    troubles: Troubles = field(default_factory=Troubles)
+    kept: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
+
+    async def keep(self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str]) -> str:
+        async with self.troubles.around("keep"):
+            text = gzip.decompress(log).decode()
+            digest = digest_of(f"{text}{tag}")
+            self.kept[digest] = (repository.name, text, dict(annotations))
+            return digest
 
 
 @dataclass
@@ -384,6 +407,7 @@ class World:
         self.git = FakeGit({"main": "c" * 40})
         self.tenants = FakeTenants({"acme": "private"[::-1]})
         self.leases = FakeLeases()
+        self.logs = FakeLogs(self.troubles)
         self.policy = FakePolicy()
         self.audit = FakeAudit()
         self.objects.add(
@@ -411,6 +435,7 @@ class World:
             platform_key=self.platform_key,
             builder=Builder("https://builder.example.com/", "0.1.0"),
             tenants=self.tenants,
+            logs=self.logs,
             leases=self.leases,
             job_settings=JobSettings("registry.example.com/bascule/worker@sha256:0", "bascule-ca"),
         )

@@ -26,6 +26,7 @@ from bascule_workers.adapters.git_sources import CommandLineGit
 from bascule_workers.adapters.kubernetes_jobs import KubernetesJobs
 from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
 from bascule_workers.adapters.leases import KubernetesLeases
+from bascule_workers.adapters.oci_logs import OciLogs
 from bascule_workers.adapters.oci_registry import OciRegistry
 from bascule_workers.adapters.platform_key import MountedPlatformKey
 from bascule_workers.adapters.pod_watch import PodWatch
@@ -60,7 +61,8 @@ def ports(api: ApiServer, watch: PodWatch, http: RegistryHttp, settings: Setting
         attester=CosignAttester(),
         platform_key=MountedPlatformKey(settings.platform_signing_dir, settings.platform_public_key),
         builder=Builder(settings.builder_id, VERSION),
-        tenants=KubernetesTenants(api),
+        tenants=KubernetesTenants(api, settings.namespace),
+        logs=OciLogs(http),
         leases=KubernetesLeases(api, settings.namespace),
         job_settings=JobSettings(settings.tools_image, settings.ca_config_map),
     )

@@ -15,6 +15,8 @@ class WorkerError(Exception):
     retryable = False
     new_job = False
     """Whether trying again needs a new Job, since the last one is over."""
+    log = ""
+    """Digest of the step's whole log, where it is kept."""
 
 
 class SourceNotFoundError(WorkerError):

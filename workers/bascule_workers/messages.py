@@ -18,6 +18,10 @@ class Done(ApiModel, Generic[T]):
 
     kind: Literal["Done"] = "Done"
     value: T
+    log: str = ""
+    """Digest of the step's whole log, where it is kept."""
+    message: str = ""
+    """What people should know of a step that succeeded."""
 
 
 class NotYet(ApiModel):
@@ -36,6 +40,7 @@ class ErrorDetails(ApiModel):
     """What a failed activity says besides type and message."""
 
     new_job: bool = False
+    log: str = ""
 
 
 class StepRequest(ApiModel):

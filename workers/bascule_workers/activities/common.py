@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bascule_api.progress import RunIdentity
 from bascule_api.runs import FailureType
-from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError, StepTimedOutError
+from bascule_workers.activities.logs import Kept, LogKeeper
+from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError, StepTimedOutError, WorkerError
 from bascule_workers.messages import JobRequest, StepRequest
 from bascule_workers.plans import credentials, failures, outcomes
 from bascule_workers.plans.credentials import RunCredentials
@@ -42,25 +43,46 @@ async def _own_secret(objects: Objects, request: StepRequest, name: str, run: Ru
 class JobRunner:
     """Carries out steps as Jobs and turns what comes back into an answer or an error for people."""
 
-    def __init__(self, steps: Steps, objects: Objects, settings: JobSettings) -> None:
+    def __init__(self, steps: Steps, objects: Objects, settings: JobSettings, logs: LogKeeper) -> None:
         self._steps = steps
         self._objects = objects
         self._settings = settings
+        self._logs = logs
 
-    async def run(self, request: JobRequest, failure: FailureType) -> Running | Succeeded:
-        """Carry out the step. Raises StepFailedError of the type `failure`, StepTimedOutError, JobLostError."""
+    async def run(self, request: JobRequest, failure: FailureType) -> Running | tuple[Succeeded, Kept]:
+        """Carry out the step, and keep its log.
+
+        Raises StepFailedError of the type `failure`, StepTimedOutError, JobLostError.
+        """
         job = render_job(request, self._settings)
         outcome = await self._steps.run(job, known_note=request.note, limit_seconds=WAIT_SECONDS)
         match outcome:
-            case Running() | Succeeded():
+            case Running():
                 return outcome
+            case Succeeded():
+                return outcome, await self._keep(request, outcome.pod)
             case TimedOut():
                 lines = await self._last_lines(request, outcome.pod, outcome.container)
-                raise StepTimedOutError(_joined(f"took longer than {request.timeout_seconds} s", lines))
+                raise await self._with_log(
+                    StepTimedOutError(_joined(f"took longer than {request.timeout_seconds} s", lines)),
+                    request,
+                    outcome.pod,
+                )
             case Lost():
                 raise _lost(request, outcome)
             case Failed():
-                raise await self._failed(request, outcome, failure)
+                raise await self._with_log(await self._failed(request, outcome, failure), request, outcome.pod)
+
+    async def _keep(self, request: JobRequest, pod: str) -> Kept:
+        return await self._logs.keep(request, pod, await self._secrets(request))
+
+    async def _with_log(self, error: WorkerError, request: JobRequest, pod: str) -> WorkerError:
+        """The error, which says where the whole log is, or why it is not kept."""
+        kept = await self._keep(request, pod)
+        error.log = kept.digest
+        if kept.note:
+            error.args = (_joined(str(error), kept.note),)
+        return error
 
     async def _failed(self, request: JobRequest, failed: Failed, failure: FailureType) -> StepFailedError:
         retry = request.procedure.spec.retry

@@ -11,6 +11,7 @@ from bascule_api import names
 from bascule_api.conditions import WaitKind
 from bascule_api.runs import FailureType
 from bascule_workers.activities.common import JobRunner, registry_credentials, run_credentials
+from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.errors import (
     LeaseTakenError,
     SourceNotFoundError,
@@ -42,6 +43,7 @@ from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.outcomes import Running
 from bascule_workers.ports.git import Git
 from bascule_workers.ports.leases import Held, Leases
+from bascule_workers.ports.logs import Logs
 from bascule_workers.ports.registry import Manifest, Registry, Repository
 from bascule_workers.ports.sboms import Sboms
 from bascule_workers.ports.secrets import Objects
@@ -74,6 +76,7 @@ class ImageBuildPorts:
     platform_key: PlatformKey
     builder: Builder
     tenants: Tenants
+    logs: Logs
     leases: Leases
     job_settings: JobSettings
 
@@ -83,7 +86,8 @@ class ImageBuildActivities:
 
     def __init__(self, ports: ImageBuildPorts) -> None:
         self._ports = ports
-        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings)
+        logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
+        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings, logs)
 
     @activity.defn(name="image_build.resolve")
     async def resolve(self, request: ResolveRequest) -> Done[SourcePin] | NotYet:
@@ -132,13 +136,14 @@ class ImageBuildActivities:
         outcome = await self._jobs.run(request, FailureType.BUILD_FAILED)
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note)
+        ended, log = outcome
         manifest = await self._pushed(request, candidates)
         if manifest is None:
             raise StepFailedError(f"the build ended, but {request.candidate} is not there", FailureType.BUILD_FAILED)
-        if (reported := outcome.results.get("digest")) and reported != manifest.digest:
+        if (reported := ended.results.get("digest")) and reported != manifest.digest:
             message = f"the build reported {reported}, but {request.candidate} is {manifest.digest}"
             raise StepFailedError(message, FailureType.BUILD_FAILED)
-        return Done(value=_candidate(candidates, manifest))
+        return Done(value=_candidate(candidates, manifest), log=log.digest, message=log.note)
 
     async def _pushed(self, request: BuildRequest, candidates: Repository) -> Manifest | None:
         manifest = await self._ports.registry.manifest(candidates, request.tag)
@@ -152,7 +157,8 @@ class ImageBuildActivities:
         outcome = await self._jobs.run(request, FailureType.TEST_FAILED)
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note)
-        return Done(value=TestReport(message=outcome.message))
+        ended, log = outcome
+        return Done(value=TestReport(message=ended.message), log=log.digest, message=log.note)
 
     @activity.defn(name="image_build.sign")
     async def sign(self, request: ImageRequest) -> Done[Left] | NotYet:

@@ -54,9 +54,15 @@ class KubernetesJobs:
         return str(existing["metadata"]["uid"])
 
     async def log_tail(self, namespace: str, pod: str, container: str) -> str:
+        return await self._log(namespace, pod, container, tailLines=40, limitBytes=262_144)
+
+    async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        return await self._log(namespace, pod, container, limitBytes=limit_bytes)
+
+    async def _log(self, namespace: str, pod: str, container: str, **parameters: int) -> str:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         try:
-            return await self._api.text(path, container=container, tailLines=40, limitBytes=262_144)
+            return await self._api.text(path, container=container, **parameters)
         except (ApiError, ApiUnavailableError) as error:
             logger.info("no log of %s/%s %s: %s", namespace, pod, container, error)
             return ""

@@ -7,7 +7,10 @@ from typing import Any
 
 from bascule_api import names
 from bascule_workers.adapters.api_server import ApiError, ApiServer
-from bascule_workers.errors import StepFailedError
+from bascule_workers.errors import ApiUnavailableError, SecretMissingError, SecretNotUsableError, StepFailedError
+from bascule_workers.messages import SecretUse
+from bascule_workers.plans import credentials
+from bascule_workers.ports.registry import Repository
 
 _PLURALS = {"Secret": "secrets", "ConfigMap": "configmaps"}
 
@@ -39,15 +42,39 @@ class KubernetesObjects:
 
 
 class KubernetesTenants:
-    """The port `Tenants`."""
+    """The port `Tenants`. Secrets that a Tenant names lie in our own namespace."""
 
-    def __init__(self, api: ApiServer) -> None:
+    def __init__(self, api: ApiServer, namespace: str) -> None:
         self._api = api
+        self._namespace = namespace
 
     async def public_key(self, tenant: str) -> str | None:
+        return (await self._part(tenant, "signing")).get("publicKey") or None
+
+    async def artifacts(self, tenant: str) -> Repository | None:
+        artifacts = await self._part(tenant, "artifacts")
+        if not (name := artifacts.get("repository")):
+            return None
+        if not (secret := (artifacts.get("secretRef") or {}).get("name")):
+            return Repository(name)
+        return Repository(name, await self._login(secret, name.partition("/")[0]))
+
+    async def _part(self, tenant: str, part: str) -> Mapping[str, Any]:
         body = await self._api.find(f"/apis/{names.API_VERSION}/tenants/{tenant}")
-        signing = (body or {}).get("spec", {}).get("signing") or {}
-        return signing.get("publicKey") or None
+        return (body or {}).get("spec", {}).get(part) or {}
+
+    async def _login(self, name: str, host: str) -> credentials.Login | None:
+        where = f"the Secret {self._namespace}/{name} of the Tenant's spec.artifacts.secretRef"
+        try:
+            secret = await self._api.find(_path("Secret", self._namespace, name))
+        except ApiUnavailableError as error:
+            remedy = "is it listed in the chart's value worker.artifactSecrets?"
+            raise SecretNotUsableError(f"{where} cannot be read: {remedy} ({error})") from None
+        if secret is None:
+            raise SecretMissingError(f"{where} does not exist")
+        use = SecretUse(field="spec.artifacts.secretRef", name=name, use="registry", hosts=[host])
+        values = credentials.checked(use, self._namespace, secret)
+        return credentials.login_for(values[credentials.REGISTRY_KEY], host)
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:

@@ -39,6 +39,7 @@ class Running:
 class Succeeded:
     results: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
+    pod: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,11 @@ def _succeeded(pod: Mapping[str, Any] | None) -> Outcome:
         # Its pod was removed since. What a step made is looked up where it is, not taken from its word alone.
         return Succeeded()
     report = _report(_terminated(pod, main=True))
-    return Succeeded({str(key): str(value) for key, value in _results(report).items()}, str(report.get("message", "")))
+    return Succeeded(
+        {str(key): str(value) for key, value in _results(report).items()},
+        str(report.get("message", "")),
+        pod["metadata"]["name"],
+    )
 
 
 def _failed(condition: Mapping[str, Any], pod: Mapping[str, Any] | None) -> Outcome:

@@ -28,6 +28,8 @@ class StepRecord:
     """What goes on, or the last error that is being waited out."""
     message: str = ""
     """What matters of the failure that ended it."""
+    log: str = ""
+    """Digest of its whole log."""
 
     def brief(self) -> StepProgress:
         return StepProgress(
@@ -42,6 +44,7 @@ class StepRecord:
             finished_at=_time(self.finished),
             attempts=self.attempts,
             message=self.message[:MESSAGE_LIMIT],
+            log=self.log or None,
         )
 
 

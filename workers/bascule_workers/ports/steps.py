@@ -21,6 +21,9 @@ class Steps(Protocol):
     async def log_tail(self, namespace: str, pod: str, container: str) -> str:
         """The last lines of a container's log, or nothing where there is none."""
 
+    async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        """A container's log from its beginning, or nothing where there is none."""
+
     async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> list[str]:
         """Delete the Jobs of a run (by its label) that are not over, and wait until their pods are gone.
 

@@ -114,6 +114,7 @@ class Stepping:
                 errors += 1
                 trouble = trouble_of(error)
                 record.note = failures.shortened(f"attempt {record.attempts}: {trouble.message}")
+                record.log = trouble.log or record.log
                 self._raise_if_final(record.name, trouble, workflow.time() - begun, limit)
                 request = request.model_copy(update=trouble.next_attempt(request.job_attempt))
                 # Counted as it is decided, not as it begins: one change to tell instead of two.
@@ -122,6 +123,7 @@ class Stepping:
                 continue
             self._check_ending()
             if isinstance(report, Done):
+                record.log, record.message = report.log or record.log, report.message or record.message
                 return report.value
             errors = 0
             request = await self._not_yet(record, request, report)

@@ -29,6 +29,7 @@ class Trouble:
     message: str
     retryable: bool
     new_job: bool = False
+    log: str = ""
 
     def next_attempt(self, job_attempt: int) -> dict[str, Any]:
         """What changes in the request for another attempt."""
@@ -46,6 +47,7 @@ def trouble_of(error: ActivityError) -> Trouble:
                 message=cause.message,
                 retryable=not cause.non_retryable,
                 new_job=bool(details.get("new_job") or details.get("newJob")),
+                log=str(details.get("log") or ""),
             )
         case exceptions.TimeoutError():
             return Trouble(FailureType.STEP_FAILED, "its worker went away or took too long", retryable=True)

@@ -1,0 +1,92 @@
+"""Keeping the whole log of a step, where its tenant has a place for it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bascule_api import names
+from bascule_workers.errors import WorkerError
+from bascule_workers.messages import JobRequest
+from bascule_workers.plans import failures, jobs
+from bascule_workers.ports.logs import Logs
+from bascule_workers.ports.steps import Steps
+from bascule_workers.ports.tenants import Tenants
+
+LIMIT_BYTES = 10 << 20
+"""Of all containers' logs together; what comes after is not kept."""
+LIMIT_SECONDS = 60.0
+_ANNOTATIONS = "dev.bascule."
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The log's digest; or why it could not be kept; or neither, where the tenant has no place for it."""
+
+    digest: str = ""
+    note: str = ""
+
+
+class LogKeeper:
+    """Keeps logs. A log that cannot be kept never changes how a step ends."""
+
+    def __init__(self, steps: Steps, tenants: Tenants, logs: Logs) -> None:
+        self._steps = steps
+        self._tenants = tenants
+        self._logs = logs
+
+    async def keep(self, request: JobRequest, pod: str, secrets: Sequence[str]) -> Kept:
+        """Keep what the pod's containers said, without the values of the run's Secret."""
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                return await self._kept(request, pod, secrets)
+        except WorkerError as error:
+            return Kept(note=failures.shortened(f"the whole log could not be kept: {error}"))
+        except TimeoutError:
+            return Kept(note=f"the whole log could not be kept within {LIMIT_SECONDS:.0f} s")
+
+    async def _kept(self, request: JobRequest, pod: str, secrets: Sequence[str]) -> Kept:
+        repository = await self._tenants.artifacts(request.tenant.name)
+        if repository is None or not pod:
+            return Kept()
+        text, whole = await self._text(request, pod)
+        if not text:
+            return Kept(note="the whole log could not be kept: it is gone")
+        packed = await asyncio.to_thread(_packed, text, secrets)
+        annotations = {
+            names.IMAGE_RUN_ANNOTATION: names.run_of(request.run.uid, request.run.number),
+            f"{_ANNOTATIONS}resource": f"{request.run.kind}/{request.run.namespace}/{request.run.name}",
+            f"{_ANNOTATIONS}step": request.step,
+            f"{_ANNOTATIONS}job": jobs.job_name(request),
+            f"{_ANNOTATIONS}complete": str(whole).lower(),
+        }
+        return Kept(await self._logs.keep(repository, jobs.job_name(request), packed, annotations))
+
+    async def _text(self, request: JobRequest, pod: str) -> tuple[str, bool]:
+        """The logs of all containers one after the other, and whether that is all of them."""
+        template = request.procedure.spec.template
+        containers = [
+            jobs.PREPARE,
+            *(container.name for container in template.init_containers),
+            template.container.name,
+        ]
+        parts: list[str] = []
+        left = LIMIT_BYTES
+        for container in containers:
+            log = await self._steps.log(request.tenant.steps_namespace, pod, container, limit_bytes=left + 1)
+            size = len(log.encode())
+            if size > left:
+                log = log.encode()[:left].decode(errors="ignore")
+            if log:
+                parts.append(f"==> {container} <==\n{log}" + ("" if log.endswith("\n") else "\n"))
+            if size > left:
+                return "".join(parts), False
+            left -= size
+        return "".join(parts), True
+
+
+def _packed(text: str, secrets: Sequence[str]) -> bytes:
+    # Without a time stamp: the same log is the same artifact.
+    return gzip.compress(failures.redacted(text, secrets).encode(), mtime=0)

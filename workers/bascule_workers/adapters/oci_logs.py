@@ -1,0 +1,60 @@
+"""Whole logs as OCI artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urljoin
+
+from bascule_workers.adapters.registry_http import RegistryHttp
+from bascule_workers.ports.registry import Repository
+
+LOG = "application/vnd.bascule.log.v1+gzip"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+
+
+class OciLogs:
+    """The port `Logs`. Equal logs have equal digests, so that a repetition changes nothing."""
+
+    def __init__(self, http: RegistryHttp) -> None:
+        self._http = http
+
+    async def keep(self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str]) -> str:
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": LOG,
+            "config": await self._blob(repository, b"{}", EMPTY),
+            "layers": [await self._blob(repository, log, LOG)],
+            "annotations": dict(sorted(annotations.items())),
+        }
+        raw = json.dumps(manifest, separators=(",", ":")).encode()
+        await self._http.request(
+            "PUT",
+            repository,
+            # With a tag: what has none is what a registry's garbage collection takes away.
+            f"manifests/{tag}",
+            accept=(200, 201, 202),
+            headers={"Content-Type": MANIFEST},
+            body=lambda: raw,
+        )
+        return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+    async def _blob(self, repository: Repository, content: bytes, media_type: str) -> dict[str, Any]:
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        found = await self._http.request("HEAD", repository, f"blobs/{digest}", accept=(200, 404))
+        if found.status != 200:
+            opened = await self._http.request("POST", repository, "blobs/uploads/", accept=(202,))
+            location = urljoin(f"https://{repository.host}/", opened.headers["Location"])
+            await self._http.request(
+                "PUT",
+                repository,
+                f"{location}{'&' if '?' in location else '?'}digest={digest}",
+                accept=(201, 204),
+                headers={"Content-Type": "application/octet-stream"},
+                body=lambda: content,
+            )
+        return {"mediaType": media_type, "digest": digest, "size": len(content)}
