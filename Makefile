@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 NAME ?= bascule
 export NAME
+# own (default), or kind where a Docker engine answers: `up` says what is missing for it.
+export CLUSTER
 
 .PHONY: help venv gen check test system bench demo up down clean
 help: ## what there is

@@ -11,6 +11,7 @@ from hack.cluster.addresses import NODES
 from hack.cluster.binaries import binaries
 from hack.cluster.components import components
 from hack.cluster.console import say
+from hack.cluster.engines import OWN, check_engine
 from hack.cluster.handle import Cluster, down, running, up
 from hack.cluster.machines import CONTROL_MACHINE
 from hack.cluster.packages import ensure_host_packages
@@ -26,6 +27,7 @@ PyPI and Go modules the first time. Everything that is made is removed by `down`
 _EPILOGUE = """\
 environment:
   NAME           the cluster's name, when --name is not given (default: bascule)
+  CLUSTER        own (default); kind says what it needs and lacks
   BASCULE_CACHE  binaries, root file systems and images (default: ~/.cache/bascule)
   BASCULE_STATE  the clusters' state (default: /var/lib/bascule)
 examples:
@@ -87,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    check_engine(os.environ.get("CLUSTER") or OWN)
     cluster = up(arguments.name)
     print(f"kubeconfig    {cluster.kubeconfig}")
     print(f"temporal      {cluster.temporal_address}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -13,7 +14,9 @@ from rich.live import Live
 
 from hack import installation
 from hack.cluster import handle
+from hack.cluster.engines import OWN, check_engine
 from hack.cluster.handle import Cluster
+from hack.cluster.shell import ClusterError
 from hack.demo import proofs, story, table
 from hack.installation import TenantHandle
 
@@ -161,6 +164,11 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave everything running")
     parser.add_argument("--name", default="bascule", help="name of the cluster (default: bascule)")
     options = parser.parse_args()
+    try:
+        check_engine(os.environ.get("CLUSTER") or OWN)
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return run(Console(), options.name, options.keep)
 
 
