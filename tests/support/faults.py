@@ -25,12 +25,15 @@ def pods(cluster: Cluster, component: str) -> list[dict[str, Any]]:
     return found
 
 
-def _processes_of(pod_uid: str) -> Iterator[int]:
-    """Host pids of a pod's processes: the pod's uid is in the path of their cgroup."""
+def _processes_of(pod: dict[str, Any]) -> Iterator[int]:
+    """Host pids of a pod's processes: the path of their control group ends with the container's id."""
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    containers = [status["containerID"].rpartition("/")[2] for status in statuses if status.get("containerID")]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if pod_uid in (entry / "cgroup").read_text():
+                groups = (entry / "cgroup").read_text()
+                if any(container in groups for container in containers):
                     yield int(entry.name)
 
 
@@ -49,7 +52,7 @@ def sigkill(cluster: Cluster, component: str) -> int:
 def _sigkill_once(cluster: Cluster, component: str) -> int:
     killed = 0
     for pod in pods(cluster, component):
-        for pid in _processes_of(pod["metadata"]["uid"]):
+        for pid in _processes_of(pod):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
