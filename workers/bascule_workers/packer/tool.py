@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -69,7 +69,17 @@ class Packer:
         return self._run(["build", "-color=false", "-on-error=cleanup", *_variables(variables), template])
 
     def _run(self, words: list[str]) -> Outcome:
-        process = subprocess.Popen(
+        with _Stop() as stop:
+            process = self._started(words)
+            stop.attach(process)
+            threading.Thread(target=_sweep, args=(process,), daemon=True).start()
+            other = _Tail(process)
+            lines = tuple(_read(process))
+            code = process.wait()
+        return Outcome(code, lines, other.text(), stop.told)
+
+    def _started(self, words: list[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             ["packer", "-machine-readable", *words],
             cwd=self.sources,
             env=self._environment(),
@@ -81,12 +91,6 @@ class Packer:
             errors="replace",
             start_new_session=True,
         )
-        threading.Thread(target=_sweep, args=(process,), daemon=True).start()
-        other = _Tail(process)
-        with _passing_on(process) as stopped:
-            lines = tuple(_read(process))
-            code = process.wait()
-        return Outcome(code, lines, other.text(), stopped.is_set())
 
 
 def _sweep(process: subprocess.Popen[str]) -> None:
@@ -136,22 +140,39 @@ class _Tail:
         return "".join(self._lines)
 
 
-@contextmanager
-def _passing_on(process: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """A request to stop becomes Packer's, which then takes back what it began; we wait for that while we may."""
-    stopped = threading.Event()
-    late = threading.Timer(_GRACE, _kill_group, [process])
+class _Stop:
+    """A request to stop becomes Packer's, which then takes back what it began; we wait for that while we may.
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if not stopped.is_set():
-            late.start()
-        stopped.set()
-        process.send_signal(signal.SIGTERM)
+    It listens before Packer starts, so that no request falls between.
+    """
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopped
-    finally:
-        late.cancel()
-        for number, handler in before.items():
+    def __init__(self) -> None:
+        self.told = False
+        self._process: subprocess.Popen[str] | None = None
+        self._late: threading.Timer | None = None
+
+    def __enter__(self) -> _Stop:
+        self._before = {number: signal.signal(number, self._tell) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._late:
+            self._late.cancel()
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def attach(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        if self.told:
+            self._pass_on(process)
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        self.told = True
+        if self._process:
+            self._pass_on(self._process)
+
+    def _pass_on(self, process: subprocess.Popen[str]) -> None:
+        if self._late is None:
+            self._late = threading.Timer(_GRACE, _kill_group, [process])
+            self._late.start()
+        process.send_signal(signal.SIGTERM)
