@@ -36,6 +36,9 @@ test: check ## everything but the slow suites, one smoke case of each of those i
 system: venv ## the slow suites on the real cluster; SLICE=i/n runs a part
 	$(PY) -m hack.testing --system $(if $(SLICE),--slice $(SLICE))
 
+bench: venv ## what Bascule costs, against raw floors on the same machine, into build/bench.json; SIZE=full for more
+	$(PY) -m hack.bench $(if $(SIZE),--size $(SIZE))
+
 demo: venv ## the first story on a real cluster; KEEP=1 leaves it running
 	$(PY) -m hack.demo $(if $(KEEP),--keep)
 

@@ -1,0 +1,188 @@
+"""`make bench`: bursts, lag, writes, memory and restart of the real operator, against raw floors of the same run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+
+from hack.bench import floors, measures, report
+from hack.bench.children import Meter
+from hack.bench.cluster_api import ClusterApi, Json
+from hack.bench.figures import Floor, ratio, rounded
+from hack.bench.scene import Scene, prepare
+from hack.bench.stage import Stage, stage
+from hack.cluster import handle
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZES = (100, 300, 1000)
+FULL_SIZES = (100, 300, 1000, 3000)
+JUDGED = 300
+
+Say = Callable[[str], None]
+
+
+async def _raw(scene: Scene, admin: ClusterApi, say: Say) -> Json:
+    """The floors that need no burst, while no operator runs."""
+    async with ClusterApi(scene.operator_kubeconfig) as operator:
+        say("raw floor: creations and status writes of the API server")
+        found = await floors.kubernetes(admin, operator)
+    client = await floors.register(scene)
+    say("raw floor: workflow starts, workflows with one activity")
+    found |= await floors.starts(client)
+    async with scene.worker(raw=True):
+        return found | await floors.one_activity(client)
+
+
+async def _burst(on: Stage, count: int, activities: int, patches_per_s: float, say: Say) -> Json:
+    """The floor of a burst, and then the burst."""
+    client = await floors.register(on.scene)
+    say(f"floor of {count}: as many raw workflows with {activities} activities")
+    async with on.scene.worker(raw=True) as worker:
+        meter = Meter(on.scene.pids(worker=worker))
+        temporal_s = await floors.workflows(client, count, activities)
+        load = meter.read()
+    say(f"burst of {count}; its floor is {temporal_s:.1f} s")
+    found = await measures.burst(on, count)
+    own = sum(value for name, value in found["writes"]["per_resource"].items() if name.startswith("patch imagebuilds"))
+    floor = Floor(temporal_s, count * own / patches_per_s)
+    say(f"burst of {count}: all over after {found['to_all_terminal_s']:.1f} s")
+    return found | {
+        "size": count,
+        "floor_s": rounded(floor.seconds),
+        "floor": {"temporal_s": rounded(floor.temporal_s), "api_s": rounded(floor.api_s), "load": load},
+        "ratio_to_floor": ratio(floor.seconds, found["to_all_terminal_s"]),
+        "ratio_to_both_floors": ratio(floor.both, found["to_all_terminal_s"]),
+        "ratio_of_cpu": ratio(load["cpu_total_s"], found["load"]["cpu_total_s"]),
+        "ceiling": floor.ceiling,
+    }
+
+
+async def _measure(scene: Scene, sizes: tuple[int, ...], say: Say) -> Json:
+    async with ClusterApi(scene.cluster.kubeconfig) as admin:
+        raw = await _raw(scene, admin, say)
+        operator = scene.operator()
+        operator.start()
+        try:
+            await scene.until_ready()
+            async with stage(scene, admin, operator) as on:
+                return await _measured(on, raw, sizes, say)
+        finally:
+            operator.kill()
+
+
+async def _measured(on: Stage, raw: Json, sizes: tuple[int, ...], say: Say) -> Json:
+    say("warming up")
+    activities = round((await measures.burst(on, 10))["activities_per_run"])
+    empty_mib = await measures.empty_rss_mib(on)
+    bursts: Json = {}
+    for count in [size for size in sizes if size <= JUDGED]:
+        bursts[str(count)] = await _burst(on, count, activities, raw["status_patches_per_s"], say)
+    say("status lag at 200 live runs")
+    lag = await measures.status_lag(on)
+    say("start overhead at a steady pace")
+    overhead = await measures.start_overhead(on, raw["workflow_start_alone"]["p50_s"])
+    say("deleting everything")
+    deletion = await on.delete_all()
+    for count in [size for size in sizes if size > JUDGED]:
+        bursts[str(count)] = await _burst(on, count, activities, raw["status_patches_per_s"], say)
+    say("a minute in which nothing happens")
+    idle = await measures.idle(on)
+    say("SIGKILL, start, one more")
+    restart = await measures.restart(on)
+    return _summary(raw, bursts, lag, overhead, idle, restart) | {
+        "rss_mib_per_1000": rounded(
+            (restart["operator_rss_mib"]["after"] - empty_mib) * 1000 / restart["resources"], 1
+        ),
+        "activities_per_run": activities,
+        "raw": raw | {"temporal": await _temporal_version(on)},
+        "deletion": deletion,
+    }
+
+
+async def _temporal_version(on: Stage) -> str:
+    info = await on.temporal.workflow_service.get_system_info(GetSystemInfoRequest())
+    return str(info.server_version)
+
+
+def _summary(raw: Json, bursts: Json, lag: Json, overhead: Json, idle: Json, restart: Json) -> Json:
+    largest = max(bursts, key=int)
+    judged: Json = bursts[str(JUDGED) if str(JUDGED) in bursts else largest]
+    return {
+        "burst": bursts,
+        "status_lag_p50_s": lag["lag"]["p50_s"],
+        "status_lag_p95_s": lag["lag"]["p95_s"],
+        "start_overhead_p95_s": overhead["overhead"]["p95_s"],
+        "writes_per_resource": judged["writes"],
+        "idle_writes": idle["writes"],
+        "restart_to_next_served_s": restart["to_next_served_s"],
+        "ceiling": _ceiling(raw, judged),
+        "status_lag": lag,
+        "start_overhead": overhead,
+        "idle": idle,
+        "restart": restart,
+    }
+
+
+def _ceiling(raw: Json, judged: Json) -> str:
+    rate = judged["size"] / judged["floor"]["temporal_s"]
+    return (
+        f"In the burst that is judged the ceiling is {judged['ceiling']}: the Temporal dev server ran "
+        f"{rate:.1f} raw workflows of that size a second with one worker beside it, the API server took "
+        f"{raw['status_patches_per_s']:.0f} status writes a second."
+    )
+
+
+def run(console: Console, name: str, sizes: tuple[int, ...], output: Path, keep: bool) -> int:
+    begun = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"» [{time.monotonic() - begun:5.1f} s] {text}", highlight=False, soft_wrap=True)
+
+    machine = report.machine()
+    say("a cluster of its own, with the chart; operator and worker will run beside it")
+    # What an earlier bench left would be counted along.
+    handle.down(name)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bascule-bench-") as folder:
+            scene = prepare(name, Path(folder))
+            result = asyncio.run(_measure(scene, sizes, say))
+            result |= {
+                "machine": machine,
+                "versions": report.versions(scene.cluster, result["raw"].pop("temporal")),
+                "definitions": report.DEFINITIONS,
+                "note": report.CAUTION,
+                "seconds": rounded(time.monotonic() - begun, 1),
+            }
+    finally:
+        if not keep:
+            handle.down(name)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=2) + "\n")
+    report.tell(console, result)
+    say(f"all figures are in {output}")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m hack.bench", description=__doc__)
+    parser.add_argument("--name", default="bascule-bench", help="name of the cluster (default: bascule-bench)")
+    parser.add_argument("--size", choices=("default", "full"), default="default", help="full: larger bursts as well")
+    parser.add_argument("--sizes", type=int, nargs="+", help="these bursts instead")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json", help="where the figures go")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
+    options = parser.parse_args()
+    sizes = tuple(options.sizes or (FULL_SIZES if options.size == "full" else SIZES))
+    return run(Console(), options.name, sizes, options.output, options.keep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The figures for people: one table, and what it is worth."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hack.bench.cluster_api import Json
+from hack.cluster.handle import Cluster
+
+DEFINITIONS = {
+    "floor_s": (
+        "what the servers beneath need for the burst at least: the longer of (a) the time in which as many raw "
+        "workflows with as many activities each run through on the same Temporal with the same worker settings, "
+        "without operator, status, codec and progress, and (b) as many raw API writes as the burst made, at the "
+        "rate of raw status patches"
+    ),
+    "ratio_to_floor": "floor_s / to_all_terminal_s; judged at 300",
+    "ratio_to_both_floors": "the same with the sum of (a) and (b): both servers share this machine's cores",
+    "ratio_of_cpu": "processor time of (a) by that of the burst, servers, operator and worker together; does not "
+    "depend on what else the machine does",
+    "cores_busy_with_others": "how many cores were taken by processes that are no part of the bench",
+    "to_all_started_s": "from the first create request to the start of the last workflow, by Temporal's stamp",
+    "to_all_terminal_s": "from the first create request until the watch shows the last resource as over",
+    "status_lag": "from the end of a step's last activity (the worker's audit log) until the watch shows the step "
+    "as Succeeded, for builds and tests of 10 to 20 s, 200 of them at a time",
+    "start_overhead": "from a resource on the watch to the start of its workflow, less the p50 of a raw start",
+    "visible_changes": "versions of a resource that differ in phase, steps, conditions, image or history",
+    "writes_besides_visible_changes": "writes of the resource and its status less visible changes, while it lives",
+    "idle_writes": "writes of the operator in 60 s in which nothing happens",
+    "rss_mib_per_1000": "resident memory of an operator that was just started with all resources of the largest burst "
+    "there, less that of one started with none, per 1,000",
+    "restart_to_next_served_s": "from SIGKILL and start of the operator until a resource applied then shows Running",
+}
+
+CAUTION = "Seconds are this machine's; ratios to the raw floors of the same run are what can be compared."
+
+
+def machine() -> Json:
+    memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    return {
+        "cores": os.cpu_count(),
+        "memory_gib": round(int(memory.split()[1]) / 2**20),
+        "load_before": [round(value, 2) for value in os.getloadavg()],
+        "kernel": platform.release().partition("-")[0],
+    }
+
+
+def versions(cluster: Cluster, temporal: str) -> Json:
+    found = json.loads(cluster.kubectl("version", "--output=json"))
+    packages = {name: version(name) for name in ("bascule", "kopf", "kubernetes", "temporalio", "pydantic", "aiohttp")}
+    return {
+        "python": platform.python_version(),
+        "kubernetes": found["serverVersion"]["gitVersion"],
+        "temporal_dev_server": temporal,
+        "packages": packages,
+    }
+
+
+def _mark(value: float, good: bool) -> str:
+    return f"[{'green' if good else 'yellow'}]{value:g}[/]"
+
+
+def tell(console: Console, result: Json) -> None:
+    """Print what matters, each with its aim."""
+    bursts = Table("burst", "started, s", "over, s", "floor, s", "ratio", "to both", "of CPU", "lost", "twice")
+    for size, one in result["burst"].items():
+        bursts.add_row(
+            size, f"{one['to_all_started_s']:.1f}", f"{one['to_all_terminal_s']:.1f}", f"{one['floor_s']:.1f}",
+            _mark(one["ratio_to_floor"], one["ratio_to_floor"] >= 0.6),
+            f"{one['ratio_to_both_floors']:g}", f"{one['ratio_of_cpu']:g}",
+            _mark(one["lost"], not one["lost"]), _mark(one["duplicates"], not one["duplicates"]),
+        )  # fmt: skip
+    table = Table("figure", "value", "aim")
+    rows = [
+        ("status lag p50, s", result["status_lag_p50_s"], 1.0),
+        ("status lag p95, s", result["status_lag_p95_s"], 2.0),
+        ("start overhead p95, s", result["start_overhead_p95_s"], 0.1),
+        ("writes besides visible changes", result["writes_per_resource"]["besides_visible_changes"], 2.0),
+        ("writes in an idle minute", result["idle_writes"], 0.0),
+        ("operator, MiB per 1,000", result["rss_mib_per_1000"], 25.0),
+        ("restart to the next served, s", result["restart_to_next_served_s"], 20.0),
+    ]
+    for name, value, aim in rows:
+        table.add_row(name, _mark(value, value <= aim), f"≤ {aim:g}")
+    raw = Table("raw floor", "per second")
+    for name, value in result["raw"].items():
+        if name.endswith("_per_s"):
+            raw.add_row(name.removesuffix("_per_s").replace("_", " "), f"{value:g}")
+    for one in (bursts, table, raw):
+        console.print(one)
+    console.print(f"{result['ceiling']}\n{CAUTION}", highlight=False)

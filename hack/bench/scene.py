@@ -1,0 +1,185 @@
+"""What the bench is played on: a cluster with the chart, a tenant, identities of their own, and the processes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from temporalio.client import Client
+
+from hack import installation
+from hack.bench.children import Child
+from hack.bench.cluster_api import Json
+from hack.cluster import handle
+from hack.cluster.handle import Cluster
+from hack.cluster.paths import Paths
+from hack.cluster.processes import running_pid
+from hack.installation import SYSTEM_NAMESPACE
+
+TENANT = "bench"
+NAMESPACE = "bench-dev"
+RAW_NAMESPACE = "bench-raw"
+PROCEDURE = "bench"
+OPERATOR_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:bascule-operator"
+_PATIENCE = 60.0
+_LIMIT = 10_000
+"""The tenant's own limits stay out of the way: what is measured is the platform."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The cluster, ready to be measured."""
+
+    cluster: Cluster
+    folder: Path
+    operator_kubeconfig: Path
+    keys: Path
+    tenant_file: Path
+    http_port: int
+
+    def operator(self) -> Child:
+        """The operator as a process on this machine, under its own service account."""
+        env = {
+            "BASCULE_TEMPORAL_ADDRESS": self.cluster.temporal_address,
+            "BASCULE_PAYLOAD_KEYS_DIR": str(self.keys),
+            "BASCULE_KUBECONFIG": str(self.operator_kubeconfig),
+            "BASCULE_HTTP_PORT": str(self.http_port),
+        }
+        return Child(self.folder, "operator", "bascule_operator", [], env)
+
+    @asynccontextmanager
+    async def worker(self, raw: bool = False) -> AsyncIterator[Child]:
+        """A worker process for as long as the block: the real one without effects, or the raw one."""
+        arguments = ["--address", self.cluster.temporal_address]
+        arguments += ["--tenant", str(self.tenant_file), "--keys", str(self.keys)]
+        arguments += ["--raw", RAW_NAMESPACE] if raw else []
+        child = Child(self.folder, "raw-worker" if raw else "worker", "hack.bench.worker", arguments, {})
+        child.start()
+        try:
+            await asyncio.sleep(4.0)  # imports, and the first polls
+            yield child
+        finally:
+            await child.stop()
+
+    def pids(self, **children: Child) -> dict[str, int]:
+        """Processes whose processor time is worth knowing, by name."""
+        paths = Paths(self.cluster.name)
+        servers = {name: running_pid(paths, name) for name in ("temporal", "apiserver", "etcd", "controller-manager")}
+        found = {name: pid for name, pid in servers.items() if pid is not None}
+        return found | {name: child.pid for name, child in children.items()}
+
+    async def metrics(self) -> str:
+        async with aiohttp.ClientSession() as session, session.get(self._url("metrics")) as answer:
+            return await answer.text()
+
+    async def until_ready(self) -> float:
+        """Wait for the operator's readiness; returns how long that took."""
+        begun = time.monotonic()
+        async with aiohttp.ClientSession() as session:
+            while time.monotonic() - begun < _PATIENCE:
+                try:
+                    async with session.get(self._url("readyz")) as answer:
+                        if answer.status == 200:
+                            return time.monotonic() - begun
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.05)
+        raise RuntimeError(f"the operator is not ready; see {self.folder}/operator.log")
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.http_port}/{path}"
+
+    async def temporal(self, namespace: str) -> Client:
+        return await Client.connect(self.cluster.temporal_address, namespace=namespace)
+
+
+def prepare(name: str, folder: Path) -> Scene:
+    """A cluster with everything but operator and workers, which are started here."""
+    cluster = handle.up(name)
+    installation.install(cluster, worker={"image": cluster.images["worker"], "replicas": 0})
+    installation.make_tenant(cluster, TENANT, NAMESPACE)
+    limits = {"spec": {"limits": {"concurrentRuns": _LIMIT, "activitiesPerSecond": _LIMIT}}}
+    cluster.kubectl("patch", "tenant", TENANT, "--type=merge", "--patch", json.dumps(limits))
+    installation.apply(cluster, _procedure(), installation.config_map(NAMESPACE, "source", {"Containerfile": "FROM a"}))
+    cluster.kubectl("scale", "deployment/bascule-operator", "-n", SYSTEM_NAMESPACE, "--replicas=0")
+    cluster.kubectl("wait", "--for=delete", "pod", "-n", SYSTEM_NAMESPACE, "--all", "--timeout=60s")
+    # No pod runs from here on: what nodes do in idleness would only disturb.
+    cluster.stop("node1")
+    cluster.stop("node2")
+    return Scene(
+        cluster=cluster,
+        folder=folder,
+        operator_kubeconfig=_operator_kubeconfig(cluster, folder),
+        keys=_payload_keys(cluster, folder),
+        tenant_file=_tenant(cluster, folder),
+        http_port=_free_port(),
+    )
+
+
+def _procedure() -> Json:
+    return {
+        "apiVersion": "bascule.dev/v1alpha1",
+        "kind": "Procedure",
+        "metadata": {"name": PROCEDURE},
+        "spec": {
+            "description": "Does nothing, for as long as it is told.",
+            "uses": ["ImageBuild/build", "ImageBuild/test"],
+            "parameters": [{"name": "seconds", "default": "0"}],
+            "template": {"container": {"name": "step", "image": "bench.example.com/none:1"}},
+        },
+    }
+
+
+def image_build(name: str, build_seconds: float = 0.0, test_seconds: float = 0.0) -> Json:
+    """An ImageBuild with one test, whose build and test take as long as said."""
+    test = {"name": "smoke", "procedure": PROCEDURE, "parameters": {"seconds": f"{test_seconds:.2f}"}}
+    spec: Json = {
+        "source": {"configMap": {"name": "source"}},
+        "build": {"procedure": PROCEDURE, "parameters": {"seconds": f"{build_seconds:.2f}"}},
+        "tests": [test],
+        "sign": {"keySecretRef": {"name": "signing-key"}},
+        # A repository each: builds that share a tag have to look at one another.
+        "publish": {"repository": f"bench.example.com/bench/{name}", "tags": ["v1"]},
+    }
+    return installation.image_build(NAMESPACE, name, spec)
+
+
+def _operator_kubeconfig(cluster: Cluster, folder: Path) -> Path:
+    token = cluster.kubectl("create", "token", "bascule-operator", "-n", SYSTEM_NAMESPACE, "--duration=12h").strip()
+    document = json.loads(cluster.kubeconfig.read_text())
+    document["users"][0]["user"] = {"token": token}
+    path = folder / "operator.kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def _payload_keys(cluster: Cluster, folder: Path) -> Path:
+    secret = json.loads(
+        cluster.kubectl("get", "secret", "bascule-payload-keys", "-n", SYSTEM_NAMESPACE, "--output=json")
+    )
+    keys = folder / "payload-keys"
+    keys.mkdir(mode=0o700)
+    for name, value in secret["data"].items():
+        (keys / name).write_bytes(base64.b64decode(value))
+    return keys
+
+
+def _tenant(cluster: Cluster, folder: Path) -> Path:
+    path = folder / "tenant.json"
+    path.write_text(cluster.kubectl("get", "tenant", TENANT, "--output=json"))
+    return path
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

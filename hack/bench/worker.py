@@ -1,0 +1,90 @@
+"""The bench's worker processes: the real one without effects, and the raw one beside which it is measured."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+
+from bascule_api.tenants import Tenant
+from bascule_codec import Keyring
+from bascule_workers.adapters.same_tenant_policy import SameTenantPolicy
+from bascule_workers.adapters.stdout_audit import StdoutAudit
+from bascule_workers.supervisor import MAX_ACTIVITIES, Equipment, Supervisor
+from hack.bench import executor, raw
+
+
+class _OneTenant:
+    """The source of Tenants: always the same one, so that the bench's worker needs no API server."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.changed = asyncio.Event()
+        self._tenant = tenant
+
+    def tenants(self) -> dict[str, Tenant]:
+        return {self._tenant.metadata.name: self._tenant}
+
+
+async def serve(address: str, tenant: Tenant, keys: Path, stop: asyncio.Event) -> None:
+    """Serve one tenant with everything real but the executor. The audit log goes to standard output."""
+    equipment = Equipment(
+        temporal_address=address,
+        keyring=Keyring.from_directory(keys),
+        ports=executor.ports(),
+        policy=SameTenantPolicy,
+        audit=StdoutAudit(),
+        grace=timedelta(seconds=1),
+        identity="bascule-bench",
+    )
+    await Supervisor(equipment, _OneTenant(tenant)).run(stop)
+
+
+async def serve_raw(address: str, namespace: str, activities_per_second: float, stop: asyncio.Event) -> None:
+    """Serve the raw workflow with the settings of the real worker."""
+    worker = Worker(
+        await Client.connect(address, namespace=namespace),
+        task_queue=raw.QUEUE,
+        workflows=[raw.RawWorkflow],
+        activities=[raw.nothing],
+        max_concurrent_activities=MAX_ACTIVITIES,
+        max_activities_per_second=activities_per_second,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        graceful_shutdown_timeout=timedelta(seconds=1),
+    )
+    async with worker:
+        await stop.wait()
+
+
+async def _main(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tenant = Tenant.parse(json.loads(options.tenant.read_text()))
+    if options.raw:
+        await serve_raw(options.address, options.raw, float(tenant.spec.limits.activities_per_second), stop)
+    else:
+        await serve(options.address, tenant, options.keys, stop)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m hack.bench.worker", description=__doc__)
+    parser.add_argument("--address", required=True, help="host:port of Temporal")
+    parser.add_argument("--tenant", required=True, type=Path, help="file with the Tenant as JSON")
+    parser.add_argument("--keys", required=True, type=Path, help="folder of the payload keys")
+    parser.add_argument("--raw", default="", metavar="NAMESPACE", help="serve the raw workflow there instead")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    asyncio.run(_main(parser.parse_args()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
