@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ def slim(body: Json) -> Json:
     return {**body, "metadata": metadata}
 
 
+def _version(body: Json) -> int:
+    return int(body["metadata"].get("resourceVersion") or 0)
+
+
 class LiveRun(NamedTuple):
     """An unfinished run, as the feed needs to know it."""
 
@@ -54,7 +59,8 @@ class LiveRun(NamedTuple):
 class Entry:
     """A resource as last seen, with what is asked of it often."""
 
-    body: Json = field(repr=False)
+    text: bytes = field(repr=False)
+    """The object as JSON: a quarter of the memory that it takes as Python objects."""
     version: int
     uid: str
     live: LiveRun | None = None
@@ -64,6 +70,12 @@ class Entry:
     tags: frozenset[tuple[str, str]] = frozenset()
     """Repository and name of each tag that it published."""
 
+    @property
+    def body(self) -> Json:
+        """The object, made anew with each call."""
+        found: Json = json.loads(self.text)
+        return found
+
     @classmethod
     def of(cls, key: Key, body: Json) -> Entry:
         body = slim(body)
@@ -71,8 +83,8 @@ class Entry:
         run, published = status.get("run") or {}, status.get("published") or {}
         unfinished = bool(run) and not run.get("outcome")
         return cls(
-            body=body,
-            version=int(metadata.get("resourceVersion") or 0),
+            text=json.dumps(body, separators=(",", ":")).encode(),
+            version=_version(body),
             uid=str(metadata.get("uid", "")),
             live=LiveRun(
                 key, str(metadata.get("uid", "")), int(run.get("number", 0)), str(run.get("tenant", "")),
@@ -100,9 +112,9 @@ class Store:
     def put(self, key: Key, body: Json) -> bool:
         """Remember the object unless a newer one is known. Whether it is news."""
         known = self._entries.get(key)
-        entry = Entry.of(key, body)
-        if known and known.uid == entry.uid and known.version >= entry.version:
+        if known and known.uid == body["metadata"].get("uid", "") and known.version >= _version(body):
             return False
+        entry = Entry.of(key, body)
         self.remove(key)
         self._entries[key] = entry
         for tag in entry.tags:
@@ -111,7 +123,7 @@ class Store:
             self._live[entry.live.temporal_namespace][entry.live.workflow_id] = entry.live
         if entry.blocked:
             self._blocked.add(key)
-        self._parse(key, entry.body)
+        self._parse(key, body)
         if key.kind in PLATFORM:
             self._platform_changed()
         return True
