@@ -105,6 +105,7 @@ async def _measured(on: Stage, raw: Json, sizes: tuple[int, ...], say: Say) -> J
         "activities_per_run": activities,
         "raw": raw | {"temporal": await _temporal_version(on)},
         "deletion": deletion,
+        "watch_interruptions": on.watcher.interruptions,
     }
 
 

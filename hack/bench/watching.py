@@ -41,6 +41,7 @@ class Watcher:
         self._api = api
         self._path = BUILDS.format(namespace=namespace)
         self.seen: dict[str, Seen] = {}
+        self.interruptions = 0
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Watcher:
@@ -54,8 +55,14 @@ class Watcher:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, version: str) -> None:
-        async for kind, body in self._api.watch(self._path, version):
-            self.note(kind, body, time.time())
+        while True:
+            # The API server ends a watch that falls behind; what follows is served from where it ended.
+            async for kind, body in self._api.watch(self._path, version):
+                if kind == "ERROR":
+                    raise RuntimeError(f"the watch cannot go on: {body.get('message')}")
+                version = body["metadata"]["resourceVersion"]
+                self.note(kind, body, time.time())
+            self.interruptions += 1
 
     def note(self, kind: str, body: Json, now: float) -> None:
         """Take one event of the watch."""
