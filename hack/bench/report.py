@@ -69,10 +69,10 @@ def _mark(value: float, good: bool) -> str:
 
 def tell(console: Console, result: Json) -> None:
     """Print what matters, each with its aim."""
-    bursts = Table("burst", "started, s", "over, s", "floor, s", "ratio", "to both", "of CPU", "lost", "twice")
+    bursts = Table("burst", "started", "over", "floor", "ratio", "to both", "of CPU", "lost", "twice")
     for size, one in result["burst"].items():
         bursts.add_row(
-            size, f"{one['to_all_started_s']:.1f}", f"{one['to_all_terminal_s']:.1f}", f"{one['floor_s']:.1f}",
+            size, f"{one['to_all_started_s']:.1f} s", f"{one['to_all_terminal_s']:.1f} s", f"{one['floor_s']:.1f} s",
             _mark(one["ratio_to_floor"], one["ratio_to_floor"] >= 0.6),
             f"{one['ratio_to_both_floors']:g}", f"{one['ratio_of_cpu']:g}",
             _mark(one["lost"], not one["lost"]), _mark(one["duplicates"], not one["duplicates"]),
@@ -95,4 +95,4 @@ def tell(console: Console, result: Json) -> None:
             raw.add_row(name.removesuffix("_per_s").replace("_", " "), f"{value:g}")
     for one in (bursts, table, raw):
         console.print(one)
-    console.print(f"{result['ceiling']}\n{CAUTION}", highlight=False)
+    console.print(f"{result['ceiling']}\n{CAUTION}", highlight=False, soft_wrap=True)
