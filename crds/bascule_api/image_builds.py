@@ -26,7 +26,7 @@ from bascule_api.base import (
     rules,
 )
 from bascule_api.procedures import PinnedProcedure
-from bascule_api.progress import RunInput, RunResult
+from bascule_api.progress import RunInput, RunResult, UndoInput
 from bascule_api.runs import ApprovalSpec, RunSpec, RunStatus
 
 
@@ -218,6 +218,36 @@ class PublishedStatus(ApiModel):
     """The tags that were moved."""
 
 
+class Publication(ApiModel):
+    """Tags of one repository that still stand as this resource's runs moved them."""
+
+    run: Annotated[int, Field(ge=1)]
+    """Number of the run that moved them last."""
+    repository: Repository
+    """Repository of the tags."""
+    digest: Digest
+    """What they point at."""
+    tags: Annotated[list[PublishedTag], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """The tags; `previousDigest` is where each was before the first of this resource's runs moved it."""
+    secret: ShortText = ""
+    """Name of the Secret with the registry's login."""
+
+
+class ImageBuildEffects(ApiModel):
+    """The closed record that undoing works from, written by the operator and checked against the registry."""
+
+    repository: Repository
+    """Where the current or last run publishes."""
+    candidates: Repository
+    """Where its candidate is."""
+    tags: Annotated[list[Tag], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """Tags that it may have moved."""
+    secret: ShortText = ""
+    """Name of the Secret with the registry's login."""
+    standing: Annotated[list[Publication], Field(max_length=4, json_schema_extra=ATOMIC)] = []
+    """Publications of finished runs that stand, the latest first."""
+
+
 class ImageBuildStatus(RunStatus):
     """How the build stands."""
 
@@ -227,6 +257,8 @@ class ImageBuildStatus(RunStatus):
     """The image, as far as it is made."""
     published: PublishedStatus | None = None
     """What was published where."""
+    effects: ImageBuildEffects | None = None
+    """What undoing works from; written with the intent of a run."""
 
 
 class ImageBuild(Resource):
@@ -262,6 +294,12 @@ class ImageBuildResult(RunResult):
     source: SourceStatus | None = None
     image: ImageStatus | None = None
     published: PublishedStatus | None = None
+
+
+class ImageBuildUndoInput(UndoInput):
+    """Input of the workflow `ImageBuildUndo`."""
+
+    effects: ImageBuildEffects
 
 
 KIND = Kind(

@@ -55,6 +55,16 @@ def workflow_id(kind: str, uid: str, number: int) -> str:
     return f"{kind.lower()}/{uid}/{number}"
 
 
+def undo_workflow_id(kind: str, uid: str, number: int, attempt: int) -> str:
+    """`imagebuild/<uid>/<number>/undo/<attempt>`: taking back what a run left, after the run itself is over."""
+    return f"{workflow_id(kind, uid, number)}/undo/{attempt}"
+
+
+def undo_workflow(kind: str) -> str:
+    """Name of the workflow that takes back what a run of this kind left."""
+    return f"{kind}Undo"
+
+
 def task_queue(tenant: str) -> str:
     return f"bascule-{tenant}"
 

@@ -131,3 +131,28 @@ class RunResult(ApiModel):
     compensation: CompensationStatus
     waited_seconds: int = 0
     version: str = ""
+
+
+class UndoInput(ApiModel):
+    """What the input of every undo workflow begins with: a run is over, and what it left is to be taken back.
+
+    Its memo `run` is the run's; it tells its progress as a run does, in phase Compensating.
+    """
+
+    run: RunIdentity
+    tenant: TenantFacts
+    """As it is now: only the name and the Temporal namespace are those of the run's start."""
+    attempt: Annotated[int, Field(ge=1)]
+    """Counts the undo workflows of one run."""
+    timeout_seconds: int
+    undo: bool = True
+    """Whether effects are taken back as well; else releases only."""
+
+
+class UndoResult(ApiModel):
+    """The memo `result` of an undo workflow, which completes whatever came of it; also what it returns."""
+
+    progress_number: int
+    compensation: CompensationStatus
+    """Succeeded, NothingToDo, or Failed with what is left."""
+    version: str = ""

@@ -230,6 +230,10 @@ class CompensationStatus(ApiModel):
     """Until when it is tried."""
     left: Annotated[list[ShortText], Field(max_length=50, json_schema_extra=ATOMIC)] = []
     """What could not be taken back, each as a reference that a person can look up."""
+    workflow_id: ShortText = ""
+    """Workflow that takes back what a run left; absent where the run itself does."""
+    run_id: ShortText = ""
+    """Temporal's id of that workflow's execution; absent until it is known."""
 
 
 class FailureType(StrEnum):
