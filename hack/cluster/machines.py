@@ -128,11 +128,20 @@ def client_kubeconfig(paths: Paths, user: str, folder: Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    """Write a file and the folders above it. One that is so already is left alone.
+
+    What runs may watch its configuration: kube-proxy ends when its own is written, whatever is in it.
+    """
+    _write(path, text.encode())
 
 
 def _copy(source: Path, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source, folder / source.name)
+    _write(folder / source.name, source.read_bytes())
+    shutil.copymode(source, folder / source.name)
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.is_file() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

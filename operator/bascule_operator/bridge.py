@@ -70,7 +70,7 @@ class Bridge:
     def seen(self, key: Key, body: dict[str, Any], gone: bool) -> None:
         """What a watch tells."""
         if gone:
-            self.store.remove(key)
+            self.store.remove(key, body["metadata"]["uid"])
         elif not self.store.put(key, body):
             return  # our own write coming back, or an older version
         if key.kind in self._reconcilers:

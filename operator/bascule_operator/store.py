@@ -138,10 +138,12 @@ class Store:
             # Written past an older schema; it counts as not there, which is what its users are told.
             self._tenants.pop(key.name, None) if key.kind == "Tenant" else self._procedures.pop(key.name, None)
 
-    def remove(self, key: Key) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is None:
+    def remove(self, key: Key, uid: str = "") -> None:
+        """Forget the object; with `uid` only that one, and not what has the same name since."""
+        entry = self._entries.get(key)
+        if entry is None or (uid and entry.uid != uid):
             return
+        del self._entries[key]
         self._blocked.discard(key)
         for tag in entry.tags:
             self._by_tag[tag].discard(key)

@@ -68,5 +68,6 @@ def watch_settings(kinds: tuple[Kind, ...], selector: str) -> kopf.OperatorSetti
     settings.persistence.diffbase_storage = _NoDifferences()
     if selector:
         for kind in kinds:
-            settings.watching.label_selectors[f"{names.GROUP}/{names.VERSION}/{kind.plural}"] = selector
+            # In one string, kopf would take the version for a part of the group, and match nothing.
+            settings.watching.label_selectors[names.GROUP, names.VERSION, kind.plural] = selector
     return settings

@@ -78,11 +78,12 @@ class RunsReconciler:
     async def reconcile(self, key: Key, news: News | None) -> float | None:
         """Bring one resource forward. Returns after how many seconds to look again, or None."""
         entry = self._world.store.get(key)
-        body = entry.body if entry else await observe.read(self._world.kube, key)
-        if body is None:
+        if entry is None:
+            # Gone, or not among those that this operator is to serve any more.
             self._gone(key)
             return None
-        now = _Pass(body, fresh=entry is None, view=self._view_in(news, body))
+        body = entry.body
+        now = _Pass(body, view=self._view_in(news, body))
         for _ in range(_PASSES):
             try:
                 done, again = await self._step(key, now, news)

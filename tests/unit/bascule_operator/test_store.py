@@ -81,3 +81,13 @@ def test_only_what_is_not_at_rest_is_looked_at_again() -> None:
     assert restless(build().finished().saying(**seen).deleting().body)
     assert restless(build().finished().saying(**seen).requested().body)
     assert restless(build().saying(**seen, blocked={"reason": "TenantNotFound"}).body)
+
+
+def test_the_end_of_an_object_does_not_forget_another_of_its_name() -> None:
+    """Events of two objects of one name may arrive in any order."""
+    store = Store()
+    store.put(KEY, versioned(build(), 7, uid="second"))
+    store.remove(KEY, "first")
+    assert store.get(KEY) is not None
+    store.remove(KEY, "second")
+    assert store.get(KEY) is None
