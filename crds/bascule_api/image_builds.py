@@ -231,6 +231,8 @@ class Publication(ApiModel):
     """The tags; `previousDigest` is where each was before the first of this resource's runs moved it."""
     secret: ShortText = ""
     """Name of the Secret with the registry's login."""
+    kept: bool = False
+    """Whether its run kept a copy of that login. An undo workflow deletes it, releases only where effects stay."""
 
 
 class ImageBuildEffects(ApiModel):
@@ -294,12 +296,16 @@ class ImageBuildResult(RunResult):
     source: SourceStatus | None = None
     image: ImageStatus | None = None
     published: PublishedStatus | None = None
+    kept: bool = False
+    """Whether a copy of the registry's login was kept, so that the publication can be undone when the resource goes."""
 
 
 class ImageBuildUndoInput(UndoInput):
     """Input of the workflow `ImageBuildUndo`."""
 
     effects: ImageBuildEffects
+    """`standing` has only the publications that are to be taken back too: none while the resource lives on, none where
+    what finished runs published stays. What the run itself did is taken back as well, published or not."""
 
 
 KIND = Kind(

@@ -147,6 +147,11 @@ class UndoInput(ApiModel):
     timeout_seconds: int
     undo: bool = True
     """Whether effects are taken back as well; else releases only."""
+    abandoned: bool = True
+    """Whether the run was ended by others (terminated, reset, timed out, lost), so that an activity of it may still be
+    at work: then the undo waits a moment before it looks at what there is."""
+    final: bool = False
+    """Whether the resource goes, forced or not: then copies of logins that its runs kept for undoing go as well."""
 
 
 class UndoResult(ApiModel):
