@@ -17,6 +17,11 @@ REQUESTED_AT = f"{GROUP}/requested-at"
 CANCEL = f"{GROUP}/cancel"
 FORCE_DELETE = f"{GROUP}/force-delete"
 
+# reasons that a run's cancellation carries
+CANCEL_DELETED = "the resource is deleted"
+CANCEL_DELETED_RELEASES_ONLY = "the resource is deleted: releases only"
+"""`spec.compensation.onDelete` is `Never`: the run releases what it holds, and undoes nothing."""
+
 # labels and annotations on what runs make
 LABEL_TENANT = f"{GROUP}/tenant"
 LABEL_RUN = f"{GROUP}/run"

@@ -39,6 +39,8 @@ class CancelCause(StrEnum):
 
     SUPERSEDED = "Superseded"
     """The spec changed; the run does not count as handled."""
+    RESET = "Reset"
+    """Somebody reset the run in Temporal: what goes on there instead of it is stopped."""
     REQUESTED = "Requested"
     """A person set the annotation `bascule.dev/cancel`."""
     DELETED = "Deleted"
@@ -213,11 +215,24 @@ class WaitingFor(ApiModel):
     """When waiting ends at the latest."""
 
 
+class CompensationScope(StrEnum):
+    """What an undo workflow takes back. Releases always run."""
+
+    RELEASES = "Releases"
+    """Nothing: releases only."""
+    RUN = "Run"
+    """What the last run did by itself."""
+    ALL = "All"
+    """What all runs did that still stands."""
+
+
 class CompensationStatus(ApiModel):
     """How taking back stands."""
 
     state: CompensationState
     """How taking back stands."""
+    scope: CompensationScope | None = None
+    """What the undo workflow takes back; absent where the run itself does."""
     attempt: Annotated[int, Field(ge=0)] = 0
     """Which attempt this is."""
     completed: Annotated[int, Field(ge=0)] = 0
@@ -276,6 +291,8 @@ class FailureType(StrEnum):
     """A person rejected it."""
     APPROVAL_TIMED_OUT = "ApprovalTimedOut"
     """Nobody decided in time."""
+    RUN_LOST = "RunLost"
+    """Temporal ended the run, or does not know it any more: it could not compensate by itself."""
     INTERNAL = "Internal"
     """A fault of Bascule's own."""
 
