@@ -305,8 +305,8 @@ class ImageBuildUndoInput(UndoInput):
 
     effects: ImageBuildEffects
     """`standing` has only the publications that are to be taken back too: none while the resource lives on, none where
-    what finished runs published stays. What the run itself did is taken back as well, published or not. A publication without tags was overtaken by
-    later ones: its digest goes unless a tag points at it."""
+    what finished runs published stays. What the run itself did is taken back as well, published or not. A publication
+    without tags was overtaken by later ones: its digest goes unless a tag points at it."""
 
 
 KIND = Kind(
