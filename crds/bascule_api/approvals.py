@@ -25,9 +25,9 @@ class ApprovalState(StrEnum):
     COUNTED = "Counted"
     """It was what the run waited for; the run has it."""
     STALE = "Stale"
-    """It is for another run, gate or subject than what is waited for now."""
+    """It is not what is waited for: too early or too late, or of another run, gate or subject. It changed nothing."""
     REFUSED = "Refused"
-    """The policy does not let this approver decide."""
+    """The run refused it: the policy does not let this approver decide."""
 
 
 class ApprovalSubject(ApiModel):
@@ -75,15 +75,16 @@ class ApprovalStatus(ApiModel):
     """What became of the Approval."""
 
     state: ApprovalState | None = None
-    """Whether it counted."""
+    """Whether it counted; absent while that is not known. It never changes again."""
     reason: LongText = ""
-    """Why it did not count."""
+    """What came of it; without a state: what it waits for itself."""
 
 
 class Approval(Resource):
     """A person's decision on a gate of one run.
 
-    It counts only if uid, run, gate and subject are what the run waits for.
+    It counts only if uid, run, gate and subject are what the run waits for when the Approval is made. It is looked at
+    once; one that comes too early or too late changes nothing, and says so. It goes when its resource goes.
     """
 
     spec: ApprovalDecision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, UpdateNamespaceRequest
+from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -17,14 +19,15 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from bascule_api import names
-from bascule_api.progress import Desired, RunIdentity, RunInput
+from bascule_api.progress import ApprovalMessage, Desired, RunIdentity, RunInput
 from bascule_api.tenants import Tenant
 from bascule_operator.connections.kube import APPLY, FIELD_MANAGER, JSON_PATCH, Json, Kube
 from bascule_operator.connections.temporal import CALL_TIMEOUT, Place, Temporal
-from bascule_operator.errors import AlreadyStartedError, RunMissingError
+from bascule_operator.errors import AlreadyStartedError, NotTakenUpError, RunMissingError, UpdateRejectedError
 from bascule_operator.observe import OWNER, PLURALS, path
 from bascule_operator.store import Key
 
@@ -53,6 +56,20 @@ async def set_finalizers(kube: Kube, key: Key, body: Json, finalizers: list[str]
     return await kube.request(
         "PATCH", path(key), resource=PLURALS[key.kind], body=patch, content_type=JSON_PATCH, query=query
     )
+
+
+async def add_owner(kube: Kube, key: Key, body: Json, owner: Json) -> Json:
+    """Have the object deleted with its owner, if it is still the one observed. Raises ConflictError, GoneError."""
+    owners = [*(body["metadata"].get("ownerReferences") or []), owner]
+    patch: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/uid", "value": body["metadata"]["uid"]},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": body["metadata"]["resourceVersion"]},
+        {"op": "add", "path": "/metadata/ownerReferences", "value": owners},
+    ]
+    return await kube.request(
+        "PATCH", path(key), resource=PLURALS[key.kind], body=patch, content_type=JSON_PATCH,
+        query={"fieldManager": FIELD_MANAGER},
+    )  # fmt: skip
 
 
 async def write_status(kube: Kube, key: Key, body: Json, status: Json) -> Json:
@@ -123,6 +140,30 @@ async def send_desired(temporal: Temporal, place: Place, workflow_id: str, desir
             await handle.signal(names.SIGNAL_DESIRED, desired, rpc_timeout=CALL_TIMEOUT)
     except RunMissingError:
         return
+
+
+async def send_approval(
+    temporal: Temporal, place: Place, workflow_id: str, approval_uid: str, message: ApprovalMessage
+) -> None:
+    """Hand a decision to the run, and wait until it has it. Sent again, it is the same update: its id is the uid.
+
+    Raises UpdateRejectedError when the run would not have it, RunMissingError when the run is over,
+    NotTakenUpError when no worker took it up within the deadline, TemporalUnavailableError.
+    """
+    client = await temporal.client(place)
+    async with temporal.call("update"):
+        handle = client.get_workflow_handle(workflow_id)
+        try:
+            await handle.execute_update(names.UPDATE_APPROVAL, message, id=approval_uid, rpc_timeout=CALL_TIMEOUT)
+        except WorkflowUpdateFailedError as error:
+            cause = error.cause
+            kind = (cause.type or "") if isinstance(cause, ApplicationError) else ""
+            raise UpdateRejectedError(str(cause), kind) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from error  # the client takes a cancellation of ours for a timeout
+            raise NotTakenUpError("no worker took the update up in time") from error
 
 
 async def register_namespace(temporal: Temporal, place: Place, tenant: Tenant) -> None:

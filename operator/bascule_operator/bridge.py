@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bascule_api import image_builds, procedures, tenants
+from bascule_api import approvals, image_builds, procedures, tenants
 from bascule_codec import Keyring
 from bascule_operator import handlers, metrics
 from bascule_operator.connections.kube import Kube
@@ -23,17 +23,19 @@ from bascule_operator.events import Recorder
 from bascule_operator.feed import Feed
 from bascule_operator.health import Health
 from bascule_operator.queue import Queue
+from bascule_operator.reconcilers.approvals import ApprovalsReconciler
 from bascule_operator.reconcilers.image_builds import KIND as IMAGE_BUILDS
 from bascule_operator.reconcilers.runs import RunsReconciler
 from bascule_operator.reconcilers.tenants import TenantsReconciler
 from bascule_operator.reconcilers.world import News, World, newer
 from bascule_operator.settings import Settings
 from bascule_operator.store import Key, LiveRun, Store
-from bascule_operator.sweep import Sweep
+from bascule_operator.sweep import Sweep, undecided
 
 log = logging.getLogger(__name__)
 
 RUNNING_KINDS = (image_builds.KIND,)
+ANSWERS = (approvals.KIND,)
 PLATFORM_KINDS = (tenants.KIND, procedures.KIND)
 SHUTDOWN_SECONDS = 10.0
 _UNAVAILABLE_BACKOFF = 15.0
@@ -61,6 +63,7 @@ class Bridge:
         self.health = Health(self.queue.stuck_for, self.queue.measure)
         self._reconcilers: dict[str, Callable[[Key, News | None], Awaitable[float | None]]] = {
             "ImageBuild": RunsReconciler(IMAGE_BUILDS, self.world).reconcile,
+            "Approval": ApprovalsReconciler({"ImageBuild": IMAGE_BUILDS}, self.world).reconcile,
             "Tenant": TenantsReconciler(self.world).reconcile,
         }
 
@@ -69,6 +72,10 @@ class Bridge:
 
     def seen(self, key: Key, body: dict[str, Any], gone: bool) -> None:
         """What a watch tells."""
+        if key.kind == "Approval":
+            if not gone and undecided(body):
+                self.queue.add(key)
+            return
         if gone:
             self.store.remove(key, body["metadata"]["uid"])
         elif not self.store.put(key, body):
@@ -148,9 +155,9 @@ class Bridge:
                 return
 
     async def _watch(self, stop: asyncio.Event) -> None:
-        kinds = (*RUNNING_KINDS, *PLATFORM_KINDS)
+        kinds = (*RUNNING_KINDS, *ANSWERS, *PLATFORM_KINDS)
         watched = handlers.registry(kinds, self.seen, self.world.kube)
-        settings = handlers.watch_settings(RUNNING_KINDS, self._settings.selector)
+        settings = handlers.watch_settings((*RUNNING_KINDS, *ANSWERS), self._settings.selector)
         await handlers.serve(watched, settings, stop)
 
 

@@ -24,6 +24,14 @@ class TemporalUnavailableError(TemporalError):
     """Temporal does not answer, or not for this namespace yet."""
 
 
+class NotTakenUpError(TemporalUnavailableError):
+    """Temporal holds what the run has to answer, and no worker has taken it up yet."""
+
+    @property
+    def words(self) -> str:
+        return "holds it, but no worker has taken it up"
+
+
 class TemporalRefusedError(TemporalError):
     """Temporal answered and said no: a bad argument, a missing permission."""
 
@@ -38,6 +46,16 @@ class NamespaceMissingError(OperatorError):
 
 class RunMissingError(OperatorError):
     """Temporal knows the namespace, but not the run."""
+
+
+class UpdateRejectedError(OperatorError):
+    """The run looked at an update and would not have it. `type`: of the failure that it gave."""
+
+    retryable = False
+
+    def __init__(self, message: str, type: str) -> None:  # noqa: A002 - Temporal's own name for it
+        super().__init__(message)
+        self.type = type
 
 
 class AlreadyStartedError(OperatorError):

@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RUNS_STARTED = Counter("bascule_operator_runs_started", "Runs started.", ["kind", "tenant"])
 RUNS_FINISHED = Counter("bascule_operator_runs_finished", "Runs finished.", ["kind", "tenant", "outcome"])
+APPROVALS = Counter("bascule_operator_approvals", "Approvals that were looked at.", ["kind", "tenant", "state"])
 RECONCILE_SECONDS = Histogram(
     "bascule_operator_reconcile_seconds",
     "Time of one reconciliation.",

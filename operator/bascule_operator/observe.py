@@ -12,16 +12,18 @@ from pydantic import BaseModel, ValidationError
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.update.v1 import UpdateRef
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     DescribeNamespaceResponse,
     DescribeWorkflowExecutionRequest,
     ListWorkflowExecutionsRequest,
+    PollWorkflowExecutionUpdateRequest,
 )
 from temporalio.converter import DataConverter
 
-from bascule_api import image_builds, names, procedures, tenants
+from bascule_api import approvals, image_builds, names, procedures, tenants
 from bascule_api.progress import Progress, RunIdentity, RunResult
 from bascule_operator.connections.kube import Json, Kube
 from bascule_operator.connections.temporal import CALL_TIMEOUT, Place, Temporal, decoded
@@ -32,7 +34,7 @@ from bascule_operator.store import Key
 PAGE = 200
 """Rows of one answer of the feed, and objects of one page of a list."""
 
-PLURALS = {kind.kind: kind.plural for kind in (image_builds.KIND, procedures.KIND, tenants.KIND)}
+PLURALS = {kind.kind: kind.plural for kind in (image_builds.KIND, approvals.KIND, procedures.KIND, tenants.KIND)}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -208,6 +210,21 @@ async def describe(temporal: Temporal, place: Place, workflow_id: str, result: t
         cancel_requested=found.workflow_extended_info.cancel_requested,
         task_attempt=found.pending_workflow_task.attempt,
     )
+
+
+async def took_update(temporal: Temporal, place: Place, workflow_id: str, update_id: str) -> bool:
+    """Whether the run has accepted the update of this id, be it over or not. Raises TemporalUnavailableError."""
+    client = await temporal.client(place)
+    execution = WorkflowExecution(workflow_id=workflow_id)
+    request = PollWorkflowExecutionUpdateRequest(
+        namespace=place.namespace, update_ref=UpdateRef(workflow_execution=execution, update_id=update_id)
+    )
+    try:
+        async with temporal.call("poll_update"):
+            found = await client.workflow_service.poll_workflow_execution_update(request, timeout=CALL_TIMEOUT)
+    except RunMissingError:
+        return False
+    return found.outcome.HasField("success")
 
 
 @dataclass(frozen=True)

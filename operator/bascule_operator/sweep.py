@@ -56,6 +56,13 @@ class Sweep:
                 news = self._world.store.put(key, body)
                 if kind != "Procedure" and (kind == "Tenant" or restless(body) or (news and key not in known)):
                     self._world.queue.add(key)
+        await self._undecided()
+
+    async def _undecided(self) -> None:
+        """Approvals are not remembered: most are decided, and then never looked at again."""
+        for body in await observe.listed(self._world.kube, "Approval", self._selector):
+            if undecided(body):
+                self._world.queue.add(key_of("Approval", body))
 
     async def _missing(self, key: Key) -> None:
         """The list may come from a cache that is older than the watch: only the API server itself knows."""
@@ -108,6 +115,11 @@ def speaks_for(body: Json, identity: RunIdentity) -> bool:
         return False
     current = (int(run.get("number", 0)), str(run.get("revision", "")))
     return identity.number > current[0] or (identity.number, identity.revision) == current
+
+
+def undecided(approval: Json) -> bool:
+    """Whether nothing was said to an Approval yet."""
+    return not (approval.get("status") or {}).get("state") and "deletionTimestamp" not in approval["metadata"]
 
 
 def restless(body: Json) -> bool:

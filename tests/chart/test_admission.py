@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -165,6 +166,28 @@ class TestApprovals:
         binding = ["create", "rolebinding", "robots", "-n", namespace, "--role=robots"]
         bascule.kubectl(*binding, f"--serviceaccount={namespace}:robot")
         assert creation(bascule, document, *robot) == ""
+
+    def test_who_may_edit_builds_may_not_approve_them(self, bascule: Cluster, namespace: str) -> None:
+        bascule.kubectl("create", "rolebinding", "editors", "-n", namespace, "--clusterrole=edit", "--user=bob")
+        bob = as_user("bob", "system:authenticated")
+        said = creation(bascule, self.approval(namespace, "bob"), *bob)
+        assert 'User "bob" cannot create resource "approvals"' in said
+
+    def test_who_approves_sees_what_and_edits_nothing(self, bascule: Cluster, namespace: str) -> None:
+        may = ["auth", "can-i", "-n", namespace, *ALICE]
+        assert refusal(bascule, *may, "get", "imagebuilds") == ""
+        with pytest.raises(subprocess.CalledProcessError):
+            bascule.kubectl(*may, "update", "imagebuilds")
+
+    def test_nobody_says_what_became_of_it(self, bascule: Cluster, namespace: str) -> None:
+        forged = self.approval(namespace, "alice") | {"status": {"state": "Counted"}}
+        bascule.kubectl(*ALICE, "create", "-f", "-", input=json.dumps(forged))
+        change = json.dumps({"status": {"state": "Counted"}})
+        named = ["approval", "web-1", "-n", namespace, "--subresource=status", "--type=merge", "-p", change]
+        assert "only Bascule's operator writes the status" in refusal(bascule, *ADMIN, "patch", *named)
+        path = "jsonpath={.status.state}"
+        named = ["approval/web-1", "-n", namespace]
+        bascule.kubectl("wait", *named, f"--for={path}=Stale", "--timeout=60s")
 
     def test_it_is_immutable(self, bascule: Cluster, namespace: str) -> None:
         bascule.kubectl(*ALICE, "create", "-f", "-", input=json.dumps(self.approval(namespace, "alice")))

@@ -8,12 +8,14 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from bascule_api.tenants import Tenant
 from bascule_operator.bridge import Bridge
 from bascule_operator.connections.kube import APPLY, MERGE_PATCH, Kube
 from bascule_operator.connections.temporal import Temporal
@@ -21,7 +23,8 @@ from bascule_operator.errors import GoneError, OperatorError
 from bascule_operator.observe import collection, path
 from bascule_operator.settings import Settings
 from bascule_operator.store import Key
-from tests.support import scripted_builds
+from bascule_workers.supervisor import Equipment, make_worker
+from tests.support import fake_world, scripted_builds
 from tests.support.control_plane import ControlPlane, control_plane
 
 Json = dict[str, Any]
@@ -92,6 +95,27 @@ class Lab:
     async def start_worker(self) -> Worker:
         made = scripted_builds.worker(await self.client(), self.tenant)
         # Not as a context manager: that belongs to one task, and fixtures are torn down in another.
+        self.workers.append((made, asyncio.create_task(made.run())))
+        return made
+
+    async def start_real_worker(self, world: fake_world.World) -> Worker:
+        """A worker with the real workflows and activities, on ports that `world` fakes."""
+        key = {"cosign.key": "private", "cosign.password": "canary-secret"}
+        world.objects.add(fake_world.secret("signing-key", "signing", key, namespace=self.namespace))
+        source = {"kind": "ConfigMap", "metadata": {"name": "source", "namespace": self.namespace}, "data": {"a": "b"}}
+        world.objects.add(source)
+        world.tenants.keys[self.tenant] = "private"[::-1]
+        equipment = Equipment(
+            temporal_address=self.plane.temporal_address,
+            keyring=self.plane.keyring,
+            ports=world.ports(),
+            policy=lambda _: world.policy,
+            audit=world.audit,
+            grace=timedelta(0),
+            identity="worker",
+        )
+        tenant = Tenant.parse({"metadata": {"name": self.tenant}, "spec": {"namespaces": [self.namespace]}})
+        made = make_worker(await self.client(), tenant, equipment)
         self.workers.append((made, asyncio.create_task(made.run())))
         return made
 
@@ -239,7 +263,7 @@ async def lab(plane: ControlPlane, kube: Kube) -> AsyncIterator[Lab]:
     yield made
     await made.stop_operator()
     await made.stop_workers()
-    for kind, namespace in (("ImageBuild", made.namespace), ("Tenant", "")):
+    for kind, namespace in (("ImageBuild", made.namespace), ("Approval", made.namespace), ("Tenant", "")):
         listed = await kube.request("GET", collection(kind, namespace), resource="test")
         for item in listed["items"]:
             key = Key(kind, namespace, item["metadata"]["name"])

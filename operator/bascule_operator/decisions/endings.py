@@ -191,12 +191,19 @@ def _took_back(status: RunStatus) -> bool:
     return status.compensation is not None and status.compensation.state is CompensationState.SUCCEEDED
 
 
+_REASONS = {
+    FailureType.RUN_TIMED_OUT: Reason.TIMED_OUT,
+    FailureType.APPROVAL_REJECTED: Reason.APPROVAL_REJECTED,
+    FailureType.APPROVAL_TIMED_OUT: Reason.APPROVAL_TIMED_OUT,
+}
+
+
 def _failed(status: RunStatus) -> tuple[Reason, str]:
     failure = status.failure
     if failure is None:
         return Reason.STEP_FAILED, "the run failed"
     text = f"{step_words(failure.step)} failed: {failure.message.strip()}" if failure.step else failure.message.strip()
-    reason = Reason.TIMED_OUT if failure.type is FailureType.RUN_TIMED_OUT else Reason.STEP_FAILED
+    reason = _REASONS.get(failure.type, Reason.STEP_FAILED)
     return reason, f"{text}; what the run had made was taken back" if _took_back(status) else text
 
 

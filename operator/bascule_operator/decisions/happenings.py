@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bascule_api.conditions import CompensationState, ConditionStatus, ConditionType, Phase, Reason, StepState
+from bascule_api.conditions import (
+    CompensationState,
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Phase,
+    Reason,
+    StepState,
+)
 from bascule_api.runs import RunRecord, RunStatus
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.wording import step_words
@@ -89,15 +97,27 @@ _TROUBLE = frozenset(
 _NEWS = frozenset({Reason.WAITING, Reason.SUSPENDED, Reason.SUPERSEDED, Reason.RERUN_THROTTLED})
 
 
+def _is_news(old: RunStatus, new: RunStatus, before: Condition | None, after: Condition) -> bool:
+    if before is not None and before.reason == after.reason:
+        return after.reason == Reason.WAITING and _waits_for(old) != _waits_for(new)
+    return after.reason in _TROUBLE | _NEWS
+
+
+def _waits_for(status: RunStatus) -> tuple[str, ...]:
+    """What is waited for, without what changes while the wait is the same."""
+    waiting = status.waiting_for
+    return (waiting.gate, waiting.kind, waiting.subject) if waiting else ()
+
+
 def _said(old: RunStatus, new: RunStatus) -> list[Happening]:
     """What the conditions newly say: troubles as warnings, waits as news."""
     told = []
     before, after = find(old.conditions, ConditionType.READY), find(new.conditions, ConditionType.READY)
-    if after is not None and (before is None or before.reason != after.reason or old.phase != new.phase):
+    if after is not None:
         rejected = new.phase is Phase.REJECTED and old.phase is not Phase.REJECTED
         if rejected:
             told.append(Happening("Rejected", f"{after.reason}: {after.message}", True))
-        elif (before is None or before.reason != after.reason) and after.reason in _TROUBLE | _NEWS:
+        elif _is_news(old, new, before, after):
             told.append(Happening(after.reason, after.message, after.reason in _TROUBLE))
     published = find(new.conditions, ConditionType.PUBLISHED)
     known = find(old.conditions, ConditionType.PUBLISHED)

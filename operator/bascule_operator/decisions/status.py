@@ -19,8 +19,8 @@ from bascule_api.runs import (
     RunRecord,
     RunStatus,
     StepStatus,
-    WaitingFor,
 )
+from bascule_operator.decisions import waits
 from bascule_operator.decisions.conditions import RUN_LIFE, Says, conditions, find, stalled, working
 from bascule_operator.decisions.starts import Throttled
 from bascule_operator.decisions.subjects import Subject
@@ -137,7 +137,7 @@ def running(subject: Subject, view: RunView, now: datetime) -> RunStatus:
             "progress_number": progress.number if progress else run.progress_number,
         }
     )
-    fields = _progress_fields(subject.status, progress) if progress else {}
+    fields = _progress_fields(subject, progress) if progress else {}
     told = subject.with_status(subject.status.model_copy(update=fields | {"run": record}))
     replaces = RUN_LIFE + ((ConditionType.RUN_HEALTHY,) if view.described or progress else ())
     says = [*_open_says(told, progress), *_health(view)]
@@ -162,7 +162,7 @@ def _health(view: RunView) -> list[Says]:
 
 
 def _open_says(subject: Subject, progress: Progress | None) -> list[Says]:
-    run, doing = subject.status.run, _doing(subject.status, progress)
+    run, doing = subject.status.run, _doing(subject, progress)
     assert run is not None  # noqa: S101 - callers have an unfinished run
     if subject.deleting:
         return working(Reason.DELETING, f"deleted: run {run.number} is cancelled and takes back what it made; {doing}")
@@ -184,7 +184,7 @@ def _open_says(subject: Subject, progress: Progress | None) -> list[Says]:
             return working(Reason.PROGRESSING, doing)
 
 
-def _doing(status: RunStatus, progress: Progress | None) -> str:
+def _doing(subject: Subject, progress: Progress | None) -> str:
     """What the run does, for people."""
     if progress is None:
         return "no worker has taken it up yet"
@@ -193,10 +193,8 @@ def _doing(status: RunStatus, progress: Progress | None) -> str:
         text = f"{compensation.completed} of {compensation.total} taken back"
         return f"{text}; last error: {compensation.last_error}" if compensation.last_error else text
     if progress.waiting is not None:
-        waiting = progress.waiting
-        until = f" until {stamp(at(waiting.until))}" if waiting.until else ""
-        return f"waits at {waiting.gate} for {waiting.kind}{until}{': ' + waiting.detail if waiting.detail else ''}"
-    live = [_step_words(step) for step in status.steps if step.state is StepState.RUNNING]
+        return waits.words(subject, progress.waiting)
+    live = [_step_words(step) for step in subject.status.steps if step.state is StepState.RUNNING]
     if live:
         return (
             f"{'step' if len(live) == 1 else 'steps'} {', '.join(live[:5])} {'is' if len(live) == 1 else 'are'} running"
@@ -209,8 +207,8 @@ def _step_words(step: StepStatus) -> str:
     return f"{step.name}{attempt}{' since ' + stamp(step.started_at) if step.started_at else ''}"
 
 
-def _progress_fields(old: RunStatus, progress: Progress) -> dict[str, Any]:
-    before = {step.name: step for step in old.steps}
+def _progress_fields(subject: Subject, progress: Progress) -> dict[str, Any]:
+    before = {step.name: step for step in subject.status.steps}
     return {
         "steps": [
             StepStatus(
@@ -231,23 +229,9 @@ def _progress_fields(old: RunStatus, progress: Progress) -> dict[str, Any]:
             summary=in_short(progress.completed, progress.total, progress.steps),
             message=progress.message[:256],
         ),
-        "waiting_for": _waiting_for(progress),
+        "waiting_for": waits.waiting_for(subject, progress.waiting),
         "compensation": _compensation(progress.compensation) if progress.compensation else None,
     }
-
-
-def _waiting_for(progress: Progress) -> WaitingFor | None:
-    waiting = progress.waiting
-    if waiting is None:
-        return None
-    return WaitingFor(
-        gate=waiting.gate,
-        kind=waiting.kind,
-        subject=waiting.subject,
-        detail=waiting.detail,
-        since=at(waiting.since),
-        until=at(waiting.until),
-    )
 
 
 def _compensation(progress: CompensationProgress) -> CompensationStatus:
