@@ -119,7 +119,7 @@ class ConditionType(StrEnum):
     PUBLISHED = "Published"
     """ImageBuild: whether the tags still point at this build; False when a later build took one over."""
     RUN_HEALTHY = "RunHealthy"
-    """False when Temporal reports that the run's code fails again and again; absent otherwise."""
+    """False when the run's code fails again and again, or somebody paused it in Temporal; absent otherwise."""
 
 
 class Reason(StrEnum):
@@ -195,6 +195,8 @@ class Reason(StrEnum):
     # RunHealthy
     WORKFLOW_TASK_FAILING = "WorkflowTaskFailing"
     """Temporal reports that the run's code fails again and again; a fixed worker lets it go on."""
+    PAUSED_IN_TEMPORAL = "PausedInTemporal"
+    """Somebody paused the workflow in Temporal, past `spec.suspend`; nothing goes on until it is taken back there."""
     # Tenant
     NAMESPACE_REGISTERED = "NamespaceRegistered"
     """The tenant's Temporal namespace is there, with its retention and search attributes."""

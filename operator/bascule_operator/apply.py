@@ -10,7 +10,11 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, UpdateNamespaceRequest
+from temporalio.api.workflowservice.v1 import (
+    RegisterNamespaceRequest,
+    UnpauseWorkflowExecutionRequest,
+    UpdateNamespaceRequest,
+)
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import (
     SearchAttributeKey,
@@ -127,6 +131,20 @@ async def cancel_run(temporal: Temporal, place: Place, workflow_id: str, reason:
         async with temporal.call("cancel"):
             handle = client.get_workflow_handle(workflow_id)
             await handle.cancel(reason=reason, rpc_timeout=CALL_TIMEOUT)
+    except RunMissingError:
+        return
+
+
+async def unpause_run(temporal: Temporal, place: Place, workflow_id: str, reason: str) -> None:
+    """Take back Temporal's own pause: a run that is paused there hears no cancellation."""
+    client = await temporal.client(place)
+    request = UnpauseWorkflowExecutionRequest(
+        namespace=place.namespace, workflow_id=workflow_id, identity=FIELD_MANAGER, reason=reason,
+        request_id=f"{workflow_id}/unpause",
+    )  # fmt: skip
+    try:
+        async with temporal.call("unpause"):
+            await client.workflow_service.unpause_workflow_execution(request, timeout=CALL_TIMEOUT)
     except RunMissingError:
         return
 

@@ -137,8 +137,9 @@ def _searched(attributes: Any, name: str) -> str:
     return found.data.decode().strip('"') if found is not None else ""
 
 
-_OPEN = (WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING, 8)
-"""8: paused by Temporal's own pause, which this version of the API has no name for."""
+_PAUSED = 8
+"""Paused by Temporal's own pause, a status that this version of the API has no name for."""
+_OPEN = (WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING, _PAUSED)
 
 _CLOSED = {
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: Closed.COMPLETED,
@@ -165,7 +166,15 @@ async def _view(
         progress=await reader.read(fields, names.MEMO_PROGRESS, Progress),
         result=await reader.read(fields, names.MEMO_RESULT, result) if result else None,
         unreadable="; ".join(reader.problems),
+        problems=_reported(info),
+        paused=info.status == _PAUSED,
     )
+
+
+def _reported(info: WorkflowExecutionInfo) -> str:
+    """What Temporal reports of a run whose workflow tasks fail: `category=…, cause=…`."""
+    found = _searched(info.search_attributes.indexed_fields, "TemporalReportedProblems")
+    return ", ".join(word.strip('"[] ') for word in found.split(","))[:256]
 
 
 @dataclass

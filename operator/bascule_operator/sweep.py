@@ -20,7 +20,7 @@ from bascule_operator.store import Json, Key, key_of
 
 log = logging.getLogger(__name__)
 
-_OPEN_RUNS = f"{names.SEARCH_UID} IS NOT NULL AND ExecutionStatus = 'Running'"
+_OPEN_RUNS = f"{names.SEARCH_UID} IS NOT NULL AND CloseTime IS NULL"
 
 
 class Sweep:
@@ -103,6 +103,8 @@ class Sweep:
 
     async def _cancel(self, place: Place, row: observe.Row) -> None:
         await apply.cancel_run(self._world.temporal, place, row.workflow_id, "the resource is gone")
+        if row.view.paused:
+            await apply.unpause_run(self._world.temporal, place, row.workflow_id, "the resource is gone")
         metrics.ORPHANS_CANCELLED.inc()
         extra = {"workflow": row.workflow_id, "temporal_namespace": place.namespace}
         log.warning("a run without a resource is cancelled", extra=extra)

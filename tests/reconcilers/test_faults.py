@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 
 from bascule_api import names
 from bascule_api.image_builds import ImageBuildSpec
 from bascule_api.progress import RunIdentity
-from bascule_operator import apply, feed, observe
+from bascule_operator import apply
 from bascule_operator.bridge import Bridge
 from bascule_operator.connections.temporal import Place
-from bascule_operator.decisions import life
 from bascule_operator.decisions.image_builds import workflow_input
 from bascule_operator.errors import ConflictError
 from bascule_operator.store import Key
-from tests.reconcilers.conftest import Lab, condition, ready
+from tests.reconcilers.conftest import Lab, ready
 from tests.support.control_plane import OperatorProcess
 from tests.support.subjects import GROUNDS
 
@@ -229,34 +227,6 @@ async def test_a_resource_that_went_while_nobody_watched_is_forgotten_and_its_ru
     await bridge.sweep.orphans()
     await lab.until_closed(body["status"]["run"]["workflowId"])
     assert bridge.store.get(key) is None
-
-
-async def test_a_run_that_somebody_paused_in_temporal_disturbs_nobody(served: Lab) -> None:
-    paused = await served.build("paused", behaviour="hang")
-    body = await served.until_phase(paused, "Running")
-    client = await served.client()
-    await client.workflow_service.pause_workflow_execution(
-        PauseWorkflowExecutionRequest(
-            namespace=served.tenant, workflow_id=body["status"]["run"]["workflowId"], reason="by hand", request_id="1"
-        )
-    )
-    other = await served.build("other")
-    await served.until_phase(other, "Succeeded")
-    place = Place(served.tenant)
-    assert served.bridge is not None
-    rows = [row async for row in observe.rows(served.bridge.world.temporal, place, "BasculeUid IS NOT NULL")]
-    assert len(rows) == 2
-
-
-async def test_code_that_fails_again_and_again_becomes_a_condition(
-    served: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "NO_NEWS_SECONDS", 3.0)
-    monkeypatch.setattr(life, "NO_NEWS_SECONDS", 3.0)
-    key = await served.build(behaviour="crash")
-    body = await served.until(key, lambda found: bool(condition(found, "RunHealthy")), "said that it is sick")
-    assert condition(body, "RunHealthy")["status"] == "False"
-    assert body["status"]["phase"] == "Pending"
 
 
 async def test_a_run_whose_namespace_temporal_lost_is_lost(lab: Lab) -> None:

@@ -42,6 +42,7 @@ _QUICK_TEMPORAL = {
     "system.forceSearchAttributesCacheRefreshOnRead": "true",
     "frontend.namespaceRPS": "5000",
     "frontend.WorkflowPauseEnabled": "true",
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": "2",
 }
 
 

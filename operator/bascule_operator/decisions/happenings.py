@@ -119,9 +119,21 @@ def _said(old: RunStatus, new: RunStatus) -> list[Happening]:
             told.append(Happening("Rejected", f"{after.reason}: {after.message}", True))
         elif _is_news(old, new, before, after):
             told.append(Happening(after.reason, after.message, after.reason in _TROUBLE))
+    return [*told, *_sick(old, new), *_moved(old, new)]
+
+
+def _sick(old: RunStatus, new: RunStatus) -> list[Happening]:
+    """The run's code fails, or somebody paused it."""
+    before, after = find(old.conditions, ConditionType.RUN_HEALTHY), find(new.conditions, ConditionType.RUN_HEALTHY)
+    if after is None or (before is not None and before.reason == after.reason):
+        return []
+    return [Happening(after.reason, after.message, True)]
+
+
+def _moved(old: RunStatus, new: RunStatus) -> list[Happening]:
     published = find(new.conditions, ConditionType.PUBLISHED)
     known = find(old.conditions, ConditionType.PUBLISHED)
     moved = published is not None and published.status is ConditionStatus.FALSE
     if published is not None and moved and (known is None or known.message != published.message):
-        told.append(Happening(published.reason, published.message, True))
-    return told
+        return [Happening(published.reason, published.message, True)]
+    return []

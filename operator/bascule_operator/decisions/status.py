@@ -151,9 +151,19 @@ def _open_phase(progress: Progress | None, known: Phase | None) -> Phase:
     return Phase.RUNNING if progress.phase.terminal else progress.phase
 
 
+_PAUSED = (
+    "somebody paused the run's workflow in Temporal: nothing goes on until it is unpaused there; "
+    "spec.suspend pauses a run at a step boundary"
+)
+
+
 def _health(view: RunView) -> list[Says]:
+    if view.paused:
+        return [Says(ConditionType.RUN_HEALTHY, ConditionStatus.FALSE, Reason.PAUSED_IN_TEMPORAL, _PAUSED)]
     if view.unreadable:
         why = view.unreadable
+    elif view.problems:
+        why = f"the run's code fails again and again: Temporal reports {view.problems}; see the workers' logs"
     elif view.task_attempt >= FAILING_ATTEMPTS:
         why = f"the run's code fails: attempt {view.task_attempt} of one workflow task; see the workers' logs"
     else:

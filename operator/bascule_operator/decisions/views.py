@@ -48,6 +48,10 @@ class RunView:
     cancel_requested: bool = False
     task_attempt: int = 0
     """Attempt of the pending workflow task; more than a few mean that the run's code fails."""
+    problems: str = ""
+    """What Temporal itself reports of a run whose code fails again and again."""
+    paused: bool = False
+    """Whether somebody paused it with Temporal's own pause."""
     unreadable: str = ""
     """Why progress or result could not be read."""
 

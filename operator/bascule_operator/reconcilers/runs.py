@@ -292,6 +292,8 @@ class RunsReconciler:
         run = decision.run
         try:
             await apply.cancel_run(self._world.temporal, self._place(run), run.workflow_id, decision.reason)
+            if now.view.paused:
+                await apply.unpause_run(self._world.temporal, self._place(run), run.workflow_id, decision.reason)
         except TemporalError as error:
             _silent(now, error)
             return False, None
