@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from bascule_api import approvals, conditions, image_builds, names, procedures, runs, tenants
+from bascule_api import approvals, conditions, image_builds, names, parameters, procedures, runs, tenants
 from bascule_api.base import DURATION_PATTERN, Kind
 from bascule_api.conditions import ConditionType, Reason
 from hack import generated
@@ -42,7 +42,7 @@ class MissingMeaningError(Exception):
 
 def _enums() -> dict[frozenset[str], type[StrEnum]]:
     """Every enumeration of the contract, by its values."""
-    modules = (approvals, conditions, image_builds, procedures, runs, tenants)
+    modules = (approvals, conditions, image_builds, parameters, procedures, runs, tenants)
     found = (item for module in modules for item in vars(module).values())
     return {
         frozenset(item): item

@@ -175,6 +175,15 @@ class SourceStatus(ApiModel):
     """The resolved commit, or the digest of the ConfigMap's content."""
 
 
+class BuildArtifact(ApiModel):
+    """Something that a build made outside of the registry, such as an image at a cloud provider."""
+
+    builder: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    """What made it, such as `mitchellh.amazonebs`."""
+    id: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    """Its id there, such as `eu-west-1:ami-0123456789abcdef0`."""
+
+
 class ImageStatus(ApiModel):
     """The image, as far as it is made."""
 
@@ -194,6 +203,8 @@ class ImageStatus(ApiModel):
     """Digest of the provenance attestation's manifest, once verified."""
     sbom: Digest | None = None
     """Digest of the bill of materials' manifest, an attestation, once verified."""
+    artifacts: Annotated[list[BuildArtifact], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """What the build made outside of the registry, while it exists."""
 
 
 class PublishedTag(ApiModel):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -21,13 +18,13 @@ from bascule_api.base import (
     Duration,
     Kind,
     LongText,
+    ObjectName,
     ParameterName,
-    ParameterValue,
     Resource,
-    ShortText,
     rules,
 )
 from bascule_api.conditions import Condition
+from bascule_api.parameters import Parameter
 
 
 class Use(StrEnum):
@@ -53,19 +50,6 @@ class Use(StrEnum):
     """Checks what was restored."""
 
 
-class ParameterType(StrEnum):
-    """Type of a parameter."""
-
-    STRING = "string"
-    """A string."""
-    INTEGER = "integer"
-    """An integer."""
-    BOOLEAN = "boolean"
-    """true or false."""
-    ARRAY = "array"
-    """A list of strings."""
-
-
 class Placement(StrEnum):
     """On which node a step's pod runs."""
 
@@ -84,27 +68,6 @@ class SecurityProfile(StrEnum):
     """Pod Security `baseline`: root with the default capabilities, as image builders need."""
     HOST = "Host"
     """The node itself; typed parameters only."""
-
-
-class Parameter(ApiModel):
-    """A parameter that a tenant may set. Its value reaches the container as `PARAM_<NAME>` and as a file."""
-
-    name: ParameterName
-    """Name of the parameter; `buildArgs` reaches the container as `PARAM_BUILD_ARGS`."""
-    type: ParameterType = ParameterType.STRING
-    """Type of the value."""
-    description: LongText = ""
-    """What the parameter means."""
-    required: bool = False
-    """Whether a resource must set it."""
-    default: ParameterValue | None = Field(
-        default=None, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
-    )
-    """Used when the resource sets none."""
-    enum: Annotated[list[ShortText], Field(max_length=64, json_schema_extra=ATOMIC)] = []
-    """The values allowed."""
-    pattern: ShortText = ""
-    """A regular expression that the whole value must match (each item's, for an array)."""
 
 
 class ResultDeclaration(ApiModel):
@@ -251,6 +214,10 @@ class ProcedureSpec(ApiModel):
                 "!has(self.registryLogin) || !self.registryLogin || !has(self.template.container.imageFrom)",
                 "registryLogin is for the platform's images: the candidate would get the credentials that publish it",
             ),
+            (
+                "!has(self.undo) || self.uses.exists(u, u == 'ImageBuild/build')",
+                "undo is for Procedures with the use ImageBuild/build: it names what deletes what a build made",
+            ),
         )
     }
     description: LongText = ""
@@ -274,6 +241,9 @@ class ProcedureSpec(ApiModel):
     does."""
     timeout: Duration = Duration("30m")
     """Limit of one attempt, unless the resource says otherwise."""
+    undo: ObjectName | None = None
+    """Of a build that makes things outside of the registry: the Procedure with the use `ImageBuild/undo` that deletes
+    them when a run is taken back. It is pinned along with this one, and gets the parameter `artifacts`."""
     retry: Retry = Retry()
     """How a failed attempt is repeated."""
     source: SourceRules = SourceRules()
@@ -315,84 +285,6 @@ class PinnedProcedure(ApiModel):
             hash=hashlib.sha256(text.encode()).hexdigest(),
             spec=procedure.spec,
         )
-
-
-PARAMETERS_LIMIT = 64 * 1024
-"""Bytes of a step's parameters as JSON, at most."""
-
-
-@dataclass(frozen=True)
-class ParameterProblem:
-    """What is wrong with one parameter; `name` is empty when it is all of them together."""
-
-    name: str
-    message: str
-
-
-def effective_parameters(procedure: ProcedureSpec, given: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
-    """The parameters that a step runs with: those given, and the defaults of the others."""
-    defaults = {parameter.name: parameter.default for parameter in procedure.parameters}
-    return {name: value for name, value in defaults.items() if value is not None} | dict(given)
-
-
-def parameter_errors(procedure: ProcedureSpec, given: Mapping[str, ParameterValue]) -> list[ParameterProblem]:
-    """Everything that is wrong with the given parameters, in the Procedure's order; empty when they may be used."""
-    declared = {parameter.name: parameter for parameter in procedure.parameters}
-    known = ", ".join(declared) or "none"
-    errors = [
-        ParameterProblem(name, f"is not a parameter of the Procedure; it knows: {known}")
-        for name in given
-        if name not in declared
-    ]
-    errors += [
-        ParameterProblem(name, "is required")
-        for name, parameter in declared.items()
-        if parameter.required and parameter.default is None and name not in given
-    ]
-    for name, parameter in declared.items():
-        if name in given and (message := _value_error(parameter, given[name])):
-            errors.append(ParameterProblem(name, message))
-    if (size := len(json.dumps(dict(given)).encode())) > PARAMETERS_LIMIT:
-        errors.append(ParameterProblem("", f"together have {size} bytes; the limit is {PARAMETERS_LIMIT}"))
-    return errors
-
-
-def _value_error(parameter: Parameter, value: ParameterValue) -> str:
-    """Why the value may not be used, or nothing. The value itself is never in the message: it may be long."""
-    if not _has_type(parameter.type, value):
-        return f"must be {_TYPE_WORDS[parameter.type]}"
-    items = value if isinstance(value, list) else [_as_text(value)]
-    if parameter.enum and any(item not in parameter.enum for item in items):
-        return f"must be one of: {', '.join(parameter.enum)}"
-    try:
-        fits = not parameter.pattern or all(re.fullmatch(parameter.pattern, item) for item in items)
-    except re.error as error:
-        return f"cannot be checked: the Procedure's pattern is no regular expression ({error})"
-    return "" if fits else f"must match {parameter.pattern}"
-
-
-_TYPE_WORDS = {
-    ParameterType.STRING: "a string",
-    ParameterType.INTEGER: "an integer",
-    ParameterType.BOOLEAN: "true or false",
-    ParameterType.ARRAY: "a list of strings",
-}
-
-
-def _has_type(wanted: ParameterType, value: ParameterValue) -> bool:
-    match wanted:
-        case ParameterType.STRING:
-            return isinstance(value, str)
-        case ParameterType.INTEGER:
-            return isinstance(value, int) and not isinstance(value, bool)
-        case ParameterType.BOOLEAN:
-            return isinstance(value, bool)
-        case ParameterType.ARRAY:
-            return isinstance(value, list)
-
-
-def _as_text(value: ParameterValue) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 KIND = Kind(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bascule_api.base import DIGEST, TAG
+from bascule_api.base import DIGEST, REPOSITORY, TAG
 from bascule_api.image_builds import ImageBuild, ImageBuildStatus
 from hack.cluster.handle import Cluster
 from hack.generated import ROOT
@@ -225,7 +225,7 @@ def sample(schema: dict[str, Any]) -> Any:
         case {"format": "date-time"}:
             return "2026-01-02T03:04:05Z"
         case {"pattern": pattern}:
-            return {DIGEST: "sha256:" + "0" * 64, TAG: "v1"}.get(pattern, "Reason")
+            return {DIGEST: "sha256:" + "0" * 64, TAG: "v1", REPOSITORY: "r.example.com/a"}.get(pattern, "Reason")
         case {"type": "integer"}:
             return 1
         case {"type": "boolean"}:

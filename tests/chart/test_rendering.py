@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bascule_api.procedures import Procedure, SecurityProfile, Use, parameter_errors
+from bascule_api.parameters import parameter_errors
+from bascule_api.procedures import Procedure, SecurityProfile, Use
 from hack import gen_crds
 from hack.cluster.handle import Cluster
 from hack.generated import ROOT
@@ -153,7 +154,7 @@ def test_exit_codes_of_the_build_script_are_those_that_the_procedure_knows(rende
     ],
 )
 def test_the_containerfile_stays_within_the_sources(render: Render, path: str, fits: bool) -> None:
-    problems = parameter_errors(procedure(render(), "buildah").spec, {"containerfile": path})
+    problems = parameter_errors(procedure(render(), "buildah").spec.parameters, {"containerfile": path})
     assert (problems == []) is fits
 
 
@@ -169,7 +170,7 @@ def test_the_containerfile_stays_within_the_sources(render: Render, path: str, f
     ],
 )
 def test_build_arguments_are_a_name_and_any_value(render: Render, argument: str, fits: bool) -> None:
-    problems = parameter_errors(procedure(render(), "buildah").spec, {"buildArgs": ["B=2", argument]})
+    problems = parameter_errors(procedure(render(), "buildah").spec.parameters, {"buildArgs": ["B=2", argument]})
     assert (problems == []) is fits
 
 

@@ -231,6 +231,12 @@ class FakeSteps:
     logs: dict[str, str] = field(default_factory=dict)
     annotated: bool = True
     pushes: bool = True
+    reports: dict[str, str] = field(default_factory=dict)
+    """What a build reports besides its digest."""
+    every: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """All Jobs that there ever were."""
+    looks: list[str] = field(default_factory=list)
+    """Steps in the order in which they were looked at, and `stop`."""
     jobs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     finished: dict[str, Outcome] = field(default_factory=dict)
     stopped: list[bool] = field(default_factory=list)
@@ -239,6 +245,8 @@ class FakeSteps:
         name, labels = job["metadata"]["name"], job["metadata"]["labels"]
         step = labels[names.LABEL_STEP]
         self.jobs.setdefault(name, job)
+        self.every.setdefault(name, job)
+        self.looks.append(step)
         async with self.troubles.around(step):
             if name in self.finished:
                 return self.finished[name]
@@ -254,7 +262,7 @@ class FakeSteps:
         repository, _, tag = env["BASCULE_CANDIDATE"].rpartition(":")
         annotations = {names.IMAGE_RUN_ANNOTATION: env["BASCULE_RUN"]} if self.annotated else {}
         digest = self.registry.push(repository, tag, annotations) if self.pushes else digest_of("nothing")
-        return Succeeded({"digest": digest}, pod="pod")
+        return Succeeded({"digest": digest} | self.reports, pod="pod")
 
     async def log_tail(self, namespace: str, pod: str, container: str) -> str:
         return self.logs.get(container, "")
@@ -265,6 +273,7 @@ class FakeSteps:
     async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> list[str]:
         async with self.troubles.around("stop"):
             self.stopped.append(finished_too)
+            self.looks.append("stop")
             self.jobs = {
                 name: job
                 for name, job in self.jobs.items()

@@ -144,13 +144,17 @@ def tenant(name: str = "acme", *namespaces: str, ready: str = "True", reason: st
 
 
 def procedure(
-    name: str, *uses: str, tenants: tuple[str, ...] = ("*",), parameters: list[Json] | None = None
+    name: str,
+    *uses: str,
+    tenants: tuple[str, ...] = ("*",),
+    parameters: list[Json] | None = None,
+    undo: str | None = None,
 ) -> Procedure:
     return Procedure.parse(
         {
             "metadata": {"name": name, "generation": 1},
             "spec": {
-                "uses": list(uses), "tenants": list(tenants), "parameters": parameters or [],
+                "uses": list(uses), "tenants": list(tenants), "parameters": parameters or [], "undo": undo,
                 "template": {"container": {"image": "example.com/step:1"}},
             },
         }

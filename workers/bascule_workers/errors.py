@@ -5,6 +5,9 @@ Translation to Temporal's errors happens in `interceptors` and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from bascule_api.runs import FailureType
 
 
@@ -17,6 +20,8 @@ class WorkerError(Exception):
     """Whether trying again needs a new Job, since the last one is over."""
     log = ""
     """Digest of the step's whole log, where it is kept."""
+    results: Mapping[str, str] = MappingProxyType({})
+    """What the step's container reported although it failed."""
 
 
 class SourceNotFoundError(WorkerError):

@@ -100,7 +100,7 @@ def _request(execution: ExecuteActivityInput) -> StepRequest:
 
 
 def _translated(error: WorkerError) -> ApplicationError:
-    details = ErrorDetails(new_job=error.new_job, log=error.log)
+    details = ErrorDetails(new_job=error.new_job, log=error.log, results=dict(error.results))
     return ApplicationError(str(error), details, type=error.type, non_retryable=not error.retryable)
 
 

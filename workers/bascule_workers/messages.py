@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from bascule_api.base import ApiModel, ParameterValue
 from bascule_api.conditions import WaitKind
-from bascule_api.image_builds import GitSource, PublishedTag
+from bascule_api.image_builds import BuildArtifact, GitSource, PublishedTag
 from bascule_api.procedures import PinnedProcedure
 from bascule_api.progress import RunIdentity, TenantFacts
 
@@ -41,6 +41,8 @@ class ErrorDetails(ApiModel):
 
     new_job: bool = False
     log: str = ""
+    results: dict[str, str] = {}
+    """What the step's container reported although it failed."""
 
 
 class StepRequest(ApiModel):
@@ -125,6 +127,8 @@ class Candidate(ApiModel):
     media_type: str
     size: int
     """Bytes of manifest, configuration and layers."""
+    artifacts: list[BuildArtifact] | None = None
+    """What the build made outside of the registry; None where it did not say."""
 
     @property
     def reference(self) -> str:
@@ -136,6 +140,15 @@ class BuildRequest(JobRequest):
     """Where it will be published; asked first, so that a registry that refuses ends the run before the build."""
     candidates: str
     tag: str
+
+
+class DeleteArtifactsRequest(StepRequest):
+    """Deletes what a build made outside of the registry."""
+
+    artifacts: list[BuildArtifact]
+    """As far as they are known."""
+    job: JobRequest | None = None
+    """The step that deletes them; None where the build's Procedure names none."""
 
 
 class TestReport(ApiModel):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from bascule_api.base import ParameterValue
 from bascule_api.conditions import ConditionStatus, ConditionType, Reason
-from bascule_api.procedures import PinnedProcedure, Procedure, Use, parameter_errors
+from bascule_api.parameters import parameter_errors
+from bascule_api.procedures import PinnedProcedure, Procedure, Use
 from bascule_api.tenants import Tenant
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.views import Grounds, Problem
@@ -37,7 +38,7 @@ def find_grounds(
                 return found
             missing = missing or found
         else:
-            pinned[want.procedure] = found
+            pinned |= found
     if isinstance(tenant, Problem):
         return tenant
     return missing or Grounds(tenant, pinned)
@@ -75,7 +76,10 @@ def _ready(tenant: Tenant) -> Tenant | Problem:
     return Problem(reason, f"the Tenant {name} is not ready: {ready.message or ready.reason}")
 
 
-def _pinned(want: Wants, tenant: str | None, procedures: Mapping[str, Procedure]) -> PinnedProcedure | Problem:
+def _pinned(
+    want: Wants, tenant: str | None, procedures: Mapping[str, Procedure]
+) -> dict[str, PinnedProcedure] | Problem:
+    """The Procedure, and the one that takes back what it makes, by name."""
     procedure = procedures.get(want.procedure)
     if procedure is None:
         known = ", ".join(sorted(name for name, item in procedures.items() if want.use in item.spec.uses)) or "none"
@@ -97,10 +101,30 @@ def _pinned(want: Wants, tenant: str | None, procedures: Mapping[str, Procedure]
             "the platform team can add it to the Procedure's spec.tenants",
             final=True,
         )
-    errors = parameter_errors(procedure.spec, want.parameters)
+    errors = parameter_errors(procedure.spec.parameters, want.parameters)
     if errors:
         told = "; ".join(
             f"{want.path}.parameters{'.' + error.name if error.name else ''}: {error.message}" for error in errors[:5]
         )
         return Problem(Reason.PARAMETERS_INVALID, told, final=True)
-    return PinnedProcedure.of(procedure)
+    pinned = {want.procedure: PinnedProcedure.of(procedure)}
+    undo = _undo(procedure, procedures)
+    return undo if isinstance(undo, Problem) else pinned | {item.name: item for item in undo}
+
+
+def _undo(procedure: Procedure, procedures: Mapping[str, Procedure]) -> list[PinnedProcedure] | Problem:
+    """The Procedure that takes back what this one makes elsewhere: the platform's choice, so no tenant is asked."""
+    name, wanted = procedure.spec.undo, procedure.metadata.name
+    if name is None:
+        return []
+    undo = procedures.get(name)
+    if undo is None:
+        told = f"there is no Procedure {name}, which spec.undo of the Procedure {wanted} names: create it"
+        return Problem(Reason.PROCEDURE_NOT_FOUND, told)
+    if Use.IMAGE_BUILD_UNDO not in undo.spec.uses or "artifacts" not in {item.name for item in undo.spec.parameters}:
+        told = (
+            f"the Procedure {name} cannot take back what {wanted} makes: it needs the use {Use.IMAGE_BUILD_UNDO} "
+            "and a parameter artifacts"
+        )
+        return Problem(Reason.PROCEDURE_FORBIDDEN, told)
+    return [PinnedProcedure.of(undo)]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bascule_api.procedures import Procedure, effective_parameters, parameter_errors
+from bascule_api.parameters import effective_parameters, parameter_errors
+from bascule_api.procedures import Procedure
 from bascule_workers.image_policy.findings import FailOn
 from bascule_workers.image_policy.rules import DEFAULT_SETUID
 from bascule_workers.in_step.contract import ExitCode
@@ -37,8 +38,10 @@ def test_every_shipped_procedure_follows_the_contract(name: str) -> None:
     assert procedure.metadata.name == name
     assert procedure.spec.description
     assert all(parameter.description for parameter in procedure.spec.parameters)
-    defaults = effective_parameters(procedure.spec, {})
-    assert not [problem for problem in parameter_errors(procedure.spec, defaults) if problem.message != "is required"]
+    defaults = effective_parameters(procedure.spec.parameters, {})
+    assert not [
+        problem for problem in parameter_errors(procedure.spec.parameters, defaults) if problem.message != "is required"
+    ]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -61,14 +64,14 @@ def test_the_choices_are_those_of_the_programs() -> None:
 
 
 def test_the_default_list_of_setuid_programs_is_the_programs_own() -> None:
-    assert effective_parameters(shipped("image-policy").spec, {})["allowedSetuid"] == list(DEFAULT_SETUID)
+    assert effective_parameters(shipped("image-policy").spec.parameters, {})["allowedSetuid"] == list(DEFAULT_SETUID)
 
 
 @pytest.mark.parametrize(
     "template", ["../x.json", "a/../b", "-x", "/etc/x", ".git/config", "a//b", "a/", "a\nb", "~/x"]
 )
 def test_a_template_stays_within_the_sources(template: str) -> None:
-    (problem,) = parameter_errors(shipped("packer").spec, {"template": template})
+    (problem,) = parameter_errors(shipped("packer").spec.parameters, {"template": template})
     assert problem.name == "template"
 
 
@@ -77,10 +80,10 @@ def test_a_template_stays_within_the_sources(template: str) -> None:
     [
         ("packer", {"variables": ["a=$(reboot)\n{{ x }}", "b-c=", 'd="']}),
         ("packer", {"template": "images/web.pkr.hcl", "artifact": "record"}),
-        ("packer-artifact-delete", {"builder": "mitchellh.amazonebs", "artifact": "eu-west-1:ami-1,us-east-1:ami-2"}),
-        ("packer-artifact-delete", {"builder": "packer.azure", "artifact": "/subscriptions/1/images/x"}),
+        ("packer-artifact-delete", {"artifacts": ["mitchellh.amazonebs eu-west-1:ami-1,us-east-1:ami-2"]}),
+        ("packer-artifact-delete", {"artifacts": ["packer.azure /subscriptions/1/images/x", "a b"]}),
         ("image-policy", {"ignore": ["*:/usr/share/doc/*", "root-user:/"], "allowedSetuid": [], "allowRoot": True}),
     ],
 )
 def test_what_is_meant_to_be_given_may_be_given(name: str, given: dict[str, str | list[str] | bool]) -> None:
-    assert parameter_errors(shipped(name).spec, given) == []
+    assert parameter_errors(shipped(name).spec.parameters, given) == []

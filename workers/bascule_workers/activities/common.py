@@ -94,7 +94,9 @@ class JobRunner:
         secrets = await self._secrets(request)
         lines = "" if failed.kind else await self._last_lines(request, failed.pod, failed.container)
         message = _joined(failures.redacted(outcomes.story(failed), secrets), lines)
-        return StepFailedError(message, kind, retryable=repeatable and request.job_attempt < retry.attempts)
+        error = StepFailedError(message, kind, retryable=repeatable and request.job_attempt < retry.attempts)
+        error.results = {name: failures.redacted(value, secrets) for name, value in failed.results.items()}
+        return error
 
     async def _last_lines(self, request: JobRequest, pod: str, container: str) -> str:
         if not (pod and container):

@@ -9,6 +9,7 @@ from temporalio import activity
 
 from bascule_api import names
 from bascule_api.conditions import WaitKind
+from bascule_api.image_builds import BuildArtifact
 from bascule_api.runs import FailureType
 from bascule_workers.activities.common import JobRunner, registry_credentials, run_credentials
 from bascule_workers.activities.logs import LogKeeper
@@ -21,6 +22,7 @@ from bascule_workers.errors import (
 from bascule_workers.messages import (
     BuildRequest,
     Candidate,
+    DeleteArtifactsRequest,
     Done,
     GitPin,
     ImageRequest,
@@ -37,7 +39,7 @@ from bascule_workers.messages import (
     TestReport,
     Verified,
 )
-from bascule_workers.plans import credentials
+from bascule_workers.plans import artifacts, credentials
 from bascule_workers.plans import image_builds as plans
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.outcomes import Running
@@ -143,7 +145,8 @@ class ImageBuildActivities:
         if (reported := ended.results.get("digest")) and reported != manifest.digest:
             message = f"the build reported {reported}, but {request.candidate} is {manifest.digest}"
             raise StepFailedError(message, FailureType.BUILD_FAILED)
-        return Done(value=_candidate(candidates, manifest), log=log.digest, message=log.note)
+        value = _candidate(candidates, manifest, artifacts.reported(ended.results))
+        return Done(value=value, log=log.digest, message=log.note)
 
     async def _pushed(self, request: BuildRequest, candidates: Repository) -> Manifest | None:
         manifest = await self._ports.registry.manifest(candidates, request.tag)
@@ -263,6 +266,15 @@ class ImageBuildActivities:
                 left.append(name)
         return Done(value=Left(items=sorted(set(left))))
 
+    @activity.defn(name="image_build.delete_artifacts")
+    async def delete_artifacts(self, request: DeleteArtifactsRequest) -> Done[Left] | NotYet:
+        """Have what the build made outside of the registry deleted, by the Procedure that the build's one names."""
+        if request.job is None:
+            return Done(value=Left(items=artifacts.words(request.artifacts)))
+        attempt = {"job_attempt": request.job_attempt, "note": request.note, "compensating": True}
+        outcome = await self._jobs.run(request.job.model_copy(update=attempt), FailureType.STEP_FAILED)
+        return NotYet(reason=outcome.note) if isinstance(outcome, Running) else Done(value=Left())
+
     async def _repository(self, request: StepRequest, name: str, *, login: bool) -> Repository:
         own = await registry_credentials(self._ports.objects, request, wanted=login)
         return Repository(name, own.login(name.partition("/")[0]))
@@ -273,9 +285,13 @@ class ImageBuildActivities:
         return {tag: manifest.digest if manifest else "" for tag, manifest in found.items()}
 
 
-def _candidate(repository: Repository, manifest: Manifest) -> Candidate:
+def _candidate(repository: Repository, manifest: Manifest, made: Sequence[BuildArtifact] | None = None) -> Candidate:
     return Candidate(
-        repository=repository.name, digest=manifest.digest, media_type=manifest.media_type, size=manifest.size
+        repository=repository.name,
+        digest=manifest.digest,
+        media_type=manifest.media_type,
+        size=manifest.size,
+        artifacts=None if made is None else list(made),
     )
 
 

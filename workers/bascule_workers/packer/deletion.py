@@ -1,7 +1,8 @@
-"""The Procedure `packer-artifact-delete`: has an artifact deleted that a template made elsewhere.
+"""The Procedure `packer-artifact-delete`: has deleted what a run's template made elsewhere.
 
 Deleting at a provider takes rights that no build should have. So a service of the platform does it, and this step asks
-it: DELETE <api>/<builder>/<artifact id>, then GET until the answer is 404. Every call may be repeated.
+it: DELETE <api>/<builder>/<artifact id> for each artifact that is known, then DELETE <api>/runs/<run> for whatever else
+bears the run's name; and GET of each until the answer is 404. Every call may be repeated.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from bascule_workers.in_step.contract import ExitCode, Report, Step, StepError
 _GONE = (404, 410)
 _SECONDS = 30
 _PATIENCE = 600.0
+RUNS = "runs"
+"""In the place of a builder: everything of a run."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -84,22 +87,33 @@ def delete(step: Step, sleep: Callable[[float], None] = time.sleep) -> Report:
     address = step.variable("BASCULE_ARTIFACT_API")
     if urlsplit(address).scheme not in ("http", "https"):
         raise StepError(ExitCode.USAGE, "BASCULE_ARTIFACT_API must be an http or https address")
-    builder, artifact = step.text("builder"), step.text("artifact")
-    if not builder or not artifact:
-        raise StepError(ExitCode.USAGE, "the parameters builder and artifact are required")
     token_file = step.environment.get("BASCULE_ARTIFACT_API_TOKEN_FILE", "")
     token = Path(token_file).read_text().strip() if token_file else ""
-    api = ArtifactApi(address, step.variable("BASCULE_RUN"), token)
-    if api.ask("DELETE", builder, artifact) in _GONE:
-        return Report(f"{builder} {artifact} was gone already")
+    run = step.variable("BASCULE_RUN")
+    api = ArtifactApi(address, run, token)
+    told = []
+    for item in step.items("artifacts"):
+        builder, _, artifact = item.partition(" ")
+        if not builder or not artifact:
+            raise StepError(ExitCode.USAGE, f"the parameter artifacts wants items of builder and id, not {item!r}")
+        told.append(f"{item} {_gone(api, builder, artifact, sleep)}")
+    # A build that was stopped or lost could not tell all that it made: the service knows what bears the run's name.
+    told.append(f"whatever else bears the run's name {_gone(api, RUNS, run, sleep)}")
+    return Report("; ".join(told))
+
+
+def _gone(api: ArtifactApi, kind: str, name: str, sleep: Callable[[float], None]) -> str:
+    """Delete, and wait until it is gone. Returns what became of it."""
+    if api.ask("DELETE", kind, name) in _GONE:
+        return "was gone already"
     # An accepted deletion is no deletion yet: providers take minutes for large images.
     deadline, pause = time.monotonic() + _PATIENCE, 1.0
-    while api.ask("GET", builder, artifact) not in _GONE:
+    while api.ask("GET", kind, name) not in _GONE:
         if time.monotonic() > deadline:
-            raise StepError(ExitCode.UNAVAILABLE, f"{builder} {artifact} is still there after {_PATIENCE:.0f} s")
+            raise StepError(ExitCode.UNAVAILABLE, f"{kind} {name} is still there after {_PATIENCE:.0f} s")
         sleep(pause)
         pause = min(pause * 2, 15)
-    return Report(f"deleted {builder} {artifact}")
+    return "is deleted"
 
 
 if __name__ == "__main__":

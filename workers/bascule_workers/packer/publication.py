@@ -94,9 +94,11 @@ def _record(made: Sequence[Artifact], run: str, files: Sequence[Descriptor]) -> 
 
 def summary(made: Sequence[Artifact]) -> str:
     """A JSON list for the workflow, cut to whole items: those that an undo has to delete come first."""
-    kept: list[dict[str, str]] = []
+    kept: list[dict[str, str | bool]] = []
     for artifact in sorted(made, key=lambda artifact: not artifact.elsewhere):
-        item = {"build": artifact.build, "builder": artifact.builder, "id": artifact.id}
+        item: dict[str, str | bool] = {"build": artifact.build, "builder": artifact.builder, "id": artifact.id}
+        if artifact.elsewhere:
+            item["elsewhere"] = True
         if len(json.dumps([*kept, item]).encode()) > _SUMMARY_BYTES:
             break
         kept.append(item)

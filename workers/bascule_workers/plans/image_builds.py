@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bascule_api import names
-from bascule_api.image_builds import ImageBuildInput, PublishedTag, Test
+from bascule_api.image_builds import BuildArtifact, ImageBuildInput, PublishedTag, Test
+from bascule_api.procedures import PinnedProcedure
 from bascule_api.progress import RunIdentity
 from bascule_workers.messages import (
     BuildRequest,
     Candidate,
+    DeleteArtifactsRequest,
     JobRequest,
     SecretUse,
     SourcePin,
 )
+from bascule_workers.plans import artifacts
 
 RESOLVE, BUILD, SBOM, SIGN, ATTEST, VERIFY, PUBLISH = "resolve", "build", "sbom", "sign", "attest", "verify", "publish"
+UNDO_BUILD = "undo-build"
+"""Not a step of a run, but its counterweight's Job is named after it."""
 KEEP_SECONDS = 3600
 """How long a finished Job stays after the run may have ended."""
+KEEP_UNDO_SECONDS = 60
+"""How long a finished Job of a counterweight stays: when its resource goes, nothing is to stay; a failed one is tried
+again."""
 
 
 def test_step(test: Test) -> str:
@@ -84,6 +92,36 @@ def test_request(build: ImageBuildInput, test: Test, source: SourcePin, image: C
         timeout_seconds=(test.timeout or procedure.spec.timeout).seconds,
         keep_seconds=KEEP_SECONDS + build.timeout_seconds,
         registry_login=build.spec.publish.secret_ref is not None,
+    )
+
+
+def delete_artifacts_request(
+    build: ImageBuildInput, found: Sequence[BuildArtifact] | None
+) -> DeleteArtifactsRequest | None:
+    """What takes back what the build made outside of the registry; None where there is nothing.
+
+    `found` is what it reported. None: its end is not known, so that there may be anything; then the Procedure that
+    deletes looks by the run's name.
+    """
+    name = build.procedures[build.spec.build.procedure].spec.undo
+    if found == [] or (found is None and name is None):
+        return None
+    known = list(found or [])
+    return DeleteArtifactsRequest(
+        **common(build, UNDO_BUILD),
+        artifacts=known,
+        job=_deletion(build, build.procedures[name], known) if name else None,
+    )
+
+
+def _deletion(build: ImageBuildInput, procedure: PinnedProcedure, found: Sequence[BuildArtifact]) -> JobRequest:
+    return JobRequest(
+        **common(build, UNDO_BUILD),
+        procedure=procedure,
+        parameters={artifacts.PARAMETER: artifacts.words(found)},
+        candidate=f"{build.spec.publish.candidates}:{run_tag(build.run)}",
+        timeout_seconds=procedure.spec.timeout.seconds,
+        keep_seconds=KEEP_UNDO_SECONDS,
     )
 
 

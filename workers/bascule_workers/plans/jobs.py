@@ -10,7 +10,8 @@ from typing import Any
 
 from bascule_api import names
 from bascule_api.base import ParameterValue
-from bascule_api.procedures import Container, SecurityProfile, Submodules, Volume, effective_parameters
+from bascule_api.parameters import effective_parameters
+from bascule_api.procedures import Container, SecurityProfile, Submodules, Volume
 from bascule_workers.errors import StepFailedError
 from bascule_workers.messages import JobRequest
 from bascule_workers.plans import credentials
@@ -109,7 +110,8 @@ def _pod(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 10,
+        # A build that makes things elsewhere has to take back, when it is stopped, what it began.
+        "terminationGracePeriodSeconds": 30 if request.procedure.spec.undo else 10,
         "tolerations": [
             # A step moves off a lost node after a minute, not after the default five.
             {
@@ -206,7 +208,7 @@ def _image(container: Container, request: JobRequest) -> str:
 
 def parameters(request: JobRequest) -> dict[str, ParameterValue]:
     """The values that the step runs with. Raises StepFailedError for one that no environment variable can hold."""
-    values = effective_parameters(request.procedure.spec, request.parameters)
+    values = effective_parameters(request.procedure.spec.parameters, request.parameters)
     for name, value in values.items():
         if "\0" in (value if isinstance(value, str) else "".join(value) if isinstance(value, list) else ""):
             raise StepFailedError(f"the parameter {name} of {request.step} holds a NUL character")

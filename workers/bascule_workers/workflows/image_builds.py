@@ -10,6 +10,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from bascule_api.conditions import Phase
     from bascule_api.image_builds import (
+        BuildArtifact,
         ImageBuildInput,
         ImageBuildResult,
         ImageStatus,
@@ -36,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
         StopJobsRequest,
         VerifyAttestationsRequest,
     )
+    from bascule_workers.plans import artifacts
     from bascule_workers.plans import image_builds as plans
     from bascule_workers.plans import provenance as provenance_plans
     from bascule_workers.plans.image_builds import ATTEST, BUILD, PUBLISH, RESOLVE, SBOM, SIGN, VERIFY
@@ -43,6 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.workflows.trouble import Ended
 
 CREDENTIALS = "delete the run's credentials"
+ARTIFACTS = "delete what the build made elsewhere"
 CANDIDATE = "delete the candidate"
 JOBS = "stop the run's Jobs"
 TAGS = "restore the tags"
@@ -95,11 +98,21 @@ class ImageBuildWorkflow(Run):
         await self.step(BUILD, ImageBuildActivities.check_access, request, ends=False)
         # Whatever comes, the candidate goes: after a success it lives on in the published repository.
         self._register_candidate(None)
+        self._register_artifacts(None)
         self.saga.undo(JOBS, RunActivities.stop_jobs, StopJobsRequest(**self._common(BUILD)))
-        image = await self.step(BUILD, ImageBuildActivities.build, request, limit=None)
+        try:
+            image = await self.step(BUILD, ImageBuildActivities.build, request, limit=None)
+        except Ended as ended:
+            self._register_artifacts(artifacts.reported(ended.results))
+            raise
         self._register_candidate(image.digest)
+        self._register_artifacts(image.artifacts)
         self.image = ImageStatus(
-            digest=image.digest, media_type=image.media_type, size=image.size, candidate=image.reference
+            digest=image.digest,
+            media_type=image.media_type,
+            size=image.size,
+            candidate=image.reference,
+            artifacts=image.artifacts or [],
         )
         self._facts()
         return image
@@ -114,6 +127,14 @@ class ImageBuildWorkflow(Run):
             registry_login=publish.secret_ref is not None,
         )
         self.saga.release(CANDIDATE, ImageBuildActivities.remove_candidate, request, step=BUILD)
+
+    def _register_artifacts(self, found: list[BuildArtifact] | None) -> None:
+        """What lies outside of the registry goes with the run; None: what there is, is not known."""
+        request = plans.delete_artifacts_request(self.build, found)
+        if request is None:
+            self.saga.drop(ARTIFACTS)
+        else:
+            self.saga.undo(ARTIFACTS, ImageBuildActivities.delete_artifacts, request)
 
     async def _test(self, source: SourcePin, image: Candidate) -> None:
         """All tests, each to its end, so that one run names all that fail."""
@@ -192,6 +213,8 @@ class ImageBuildWorkflow(Run):
     def undone(self, name: str) -> None:
         if name == CANDIDATE and self.image is not None:
             self.image = self.image.model_copy(update={"candidate": ""})
+        if name == ARTIFACTS and self.image is not None:
+            self.image = self.image.model_copy(update={"artifacts": []})
         if name == TAGS and self.image is not None:
             self.published = None
             self.image = self.image.model_copy(update={"reference": ""})

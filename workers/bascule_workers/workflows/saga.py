@@ -38,6 +38,10 @@ class Saga:
         """Register what runs on failure and cancellation."""
         self._put(Counterweight(name, activity, request, always=False, step=step))
 
+    def drop(self, name: str) -> None:
+        """Take a counterweight off: there is nothing that it could take back."""
+        self.stack = [entry for entry in self.stack if entry.name != name]
+
     def amend(self, name: str, **changes: Any) -> None:
         """Change the request of a counterweight, if it is registered."""
         for entry in self.stack:

@@ -64,7 +64,9 @@ class Settling:
             except ActivityError as error:
                 errors += 1
                 run.quiet = False
-                self._last_error = failures.shortened(f"{entry.name}: {trouble_of(error).message}", 1024)
+                trouble = trouble_of(error)
+                self._last_error = failures.shortened(f"{entry.name}: {trouble.message}", 1024)
+                request = request.model_copy(update=trouble.next_attempt(request.job_attempt))
                 if self._is_late(run):
                     self._left.append(failures.shortened(f"{entry.name}: {self._last_error}"))
                     return
@@ -77,6 +79,7 @@ class Settling:
             if self._is_late(run):
                 self._left.append(failures.shortened(f"{entry.name}: {report.reason}"))
                 return
+            request = request.model_copy(update={"note": report.reason or "running"})
             await workflow.sleep(self._wait(run, max(1, report.again_after)))
 
     def _done(self, run: Run, entry: Counterweight, left: Left, *, succeeded: bool) -> None:

@@ -147,7 +147,8 @@ class Stepping:
         if trouble.retryable and not too_long:
             return
         message = f"{trouble.message} (tried for {round(spent)} s)" if too_long else trouble.message
-        raise Ended(Failure(step=step, type=trouble.type, message=message[:1024], retryable=trouble.retryable))
+        failure = Failure(step=step, type=trouble.type, message=message[:1024], retryable=trouble.retryable)
+        raise Ended(failure, trouble.results)
 
     async def call(self, activity: Activity[R, T], request: R) -> Done[T] | NotYet:
         """One attempt of an activity."""

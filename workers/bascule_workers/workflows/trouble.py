@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio import exceptions, workflow
@@ -16,9 +17,11 @@ with workflow.unsafe.imports_passed_through():
 class Ended(Exception):  # noqa: N818 - not an error of the workflow's code: how a run's story ends
     """The run fails."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, results: Mapping[str, str] | None = None) -> None:
         super().__init__(failure.message)
         self.failure = failure
+        self.results = results or {}
+        """What the step that failed reported nevertheless."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Trouble:
     retryable: bool
     new_job: bool = False
     log: str = ""
+    results: Mapping[str, str] = field(default_factory=dict)
 
     def next_attempt(self, job_attempt: int) -> dict[str, Any]:
         """What changes in the request for another attempt."""
@@ -48,6 +52,7 @@ def trouble_of(error: ActivityError) -> Trouble:
                 retryable=not cause.non_retryable,
                 new_job=bool(details.get("new_job") or details.get("newJob")),
                 log=str(details.get("log") or ""),
+                results=details.get("results") or {},
             )
         case exceptions.TimeoutError():
             return Trouble(FailureType.STEP_FAILED, "its worker went away or took too long", retryable=True)

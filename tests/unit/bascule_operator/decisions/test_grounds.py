@@ -16,6 +16,7 @@ from tests.support.subjects import procedure, spec, tenant
 COMMAND = {"name": "command", "type": "array", "required": True}
 TIMES = {"name": "times", "type": "integer"}
 MODE = {"name": "mode", "enum": ["quick", "full"]}
+ARTIFACTS = {"name": "artifacts", "type": "array"}
 LABEL = {"name": "label", "pattern": "[a-z]+"}
 PROCEDURES = {
     item.metadata.name: item
@@ -23,6 +24,10 @@ PROCEDURES = {
         procedure("buildah", "ImageBuild/build"),
         procedure("private", "ImageBuild/build", tenants=("other",)),
         procedure("run-image", "ImageBuild/test", parameters=[COMMAND, TIMES, MODE, LABEL]),
+        procedure("packer", "ImageBuild/build", undo="delete-images"),
+        procedure("delete-images", "ImageBuild/undo", parameters=[ARTIFACTS], tenants=()),
+        procedure("lonely", "ImageBuild/build", tenants=("acme",), undo="nowhere"),
+        procedure("misled", "ImageBuild/build", tenants=("acme",), undo="buildah"),
     )
 }
 ACME = tenant("acme", "acme-dev")
@@ -44,6 +49,10 @@ def a_test(**parameters: Any) -> dict[str, Any]:
 
 def test_tenant_and_procedures_are_found_and_pinned() -> None:
     assert look([ACME], **a_test(command=["true"])) == ("grounds", "acme", "buildah", "run-image")
+
+
+def test_what_takes_a_build_back_is_pinned_with_it_though_no_tenant_may_name_it() -> None:
+    assert look([ACME], build={"procedure": "packer"}) == ("grounds", "acme", "packer", "delete-images")
 
 
 TENANTS = [
@@ -78,7 +87,7 @@ PROBLEMS = [
     pytest.param(
         {"build": {"procedure": "kaniko"}},
         (Reason.PROCEDURE_NOT_FOUND, False),
-        "spec.build.procedure: there is no Procedure kaniko; for ImageBuild/build there are: buildah, private",
+        "there is no Procedure kaniko; for ImageBuild/build there are: buildah, lonely, misled, packer, private",
         id="unknown",
     ),
     pytest.param(
@@ -92,6 +101,18 @@ PROBLEMS = [
         (Reason.PROCEDURE_FORBIDDEN, True),
         "is not offered to the tenant acme",
         id="of another tenant",
+    ),
+    pytest.param(
+        {"build": {"procedure": "lonely"}},
+        (Reason.PROCEDURE_NOT_FOUND, False),
+        "there is no Procedure nowhere, which spec.undo of the Procedure lonely names",
+        id="what takes it back is not there",
+    ),
+    pytest.param(
+        {"build": {"procedure": "misled"}},
+        (Reason.PROCEDURE_FORBIDDEN, False),
+        "the Procedure buildah cannot take back what misled makes: it needs the use ImageBuild/undo",
+        id="what takes it back is for something else",
     ),
     pytest.param(
         a_test(), (Reason.PARAMETERS_INVALID, True), "spec.tests[1].parameters.command: is required", id="missing"

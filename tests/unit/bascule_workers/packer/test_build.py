@@ -61,7 +61,7 @@ def test_the_ids_of_cloud_images_are_published_and_reported(run: Run) -> None:
     assert (ended.code, ended.pushed) == (0, True)
     assert ended.results["digest"].startswith("sha256:")
     assert json.loads(ended.results["artifacts"]) == [
-        {"build": "ami", "builder": "mitchellh.amazonebs", "id": "eu-west-1:ami-1,us-east-1:ami-2"}
+        {"build": "ami", "builder": "mitchellh.amazonebs", "id": "eu-west-1:ami-1,us-east-1:ami-2", "elsewhere": True}
     ]
 
 
