@@ -73,6 +73,7 @@ def tenant(bascule: Cluster) -> Iterator[TenantHandle]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--session-budget", type=float, help="begin no new case after that many seconds")
+    parser.addoption("--fault", default="", help="the one case of tests/faults/test_every_call.py to live again")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,6 +86,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     budget = item.config.getoption("--session-budget")
     if budget and time.monotonic() - item.config.stash[_BEGUN] > budget:
         pytest.skip(f"the budget of {budget:.0f} s is spent; `make system` runs all")
+
+
+@pytest.fixture
+def seconds_left(request: pytest.FixtureRequest) -> float | None:
+    """What is left of the session's budget, for tests that share it out among many cases."""
+    budget: float | None = request.config.getoption("--session-budget")
+    return None if budget is None else budget - (time.monotonic() - request.config.stash[_BEGUN])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from bascule_codec import Keyring
 from bascule_operator.connections.kube import Kube
 from bascule_operator.permissions import RULES
+from bascule_workers.permissions import RULES as WORKER_RULES
 from hack.cluster.binaries import binaries, temporal
 from hack.cluster.rootfs import machine_tree
 
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 _PATIENCE = 60.0
 _TOKEN = "administrator"
 _OPERATOR_TOKEN = "operator"
+_WORKER_TOKEN = "worker"
 
 _QUICK_TEMPORAL = {
     "history.transferProcessorMaxPollRPS": "2000",
@@ -109,6 +111,8 @@ class ControlPlane:
     """The administrator's."""
     operator_kubeconfig: Path
     """The operator's: it may do what `bascule_operator.permissions` declares, and nothing else."""
+    worker_kubeconfig: Path
+    """The workers': the same from `bascule_workers.permissions`, in every namespace alike."""
     keyring: Keyring
     audit_log: Path
 
@@ -145,10 +149,12 @@ class ControlPlane:
 
 
 @contextlib.contextmanager
-def control_plane(folder: Path) -> Iterator[ControlPlane]:
-    """Everything up, with the CRDs of this checkout; gone at the end."""
+def control_plane(folder: Path, *controllers: str) -> Iterator[ControlPlane]:
+    """Everything up, with the CRDs of this checkout and these of Kubernetes' own controllers; gone at the end."""
     made = _planned(folder)
-    parts = (made.etcd, made.temporal, made.apiserver)
+    parts = [made.etcd, made.temporal, made.apiserver]
+    if controllers:
+        parts.append(_controllers(made, controllers))
     try:
         for part in parts:
             part.start()
@@ -156,7 +162,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
             "apply", "--server-side", *(f"--filename={path}" for path in sorted((ROOT / "crds").glob("*.yaml")))
         )
         made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        made.kubectl("apply", "--server-side", "--filename=-", input=yaml.safe_dump_all(_operator_role()))
+        made.kubectl("apply", "--server-side", "--filename=-", input=yaml.safe_dump_all(_roles()))
         yield made
     finally:
         for part in reversed(parts):
@@ -175,6 +181,7 @@ def _planned(folder: Path) -> ControlPlane:
         temporal_address=f"127.0.0.1:{grpc}",
         kubeconfig=folder / "kubeconfig",
         operator_kubeconfig=folder / "operator-kubeconfig",
+        worker_kubeconfig=folder / "worker-kubeconfig",
         keyring=keyring,
         audit_log=folder / "audit.log",
     )
@@ -190,7 +197,9 @@ def _write(folder: Path, keyring: Keyring, api_port: int) -> None:
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
     )
-    users = f'{_TOKEN},admin,admin,"system:masters"\n{_OPERATOR_TOKEN},operator,operator\n'
+    users = (
+        f'{_TOKEN},admin,admin,"system:masters"\n{_OPERATOR_TOKEN},operator,operator\n{_WORKER_TOKEN},worker,worker\n'
+    )
     (folder / "tokens.csv").write_text(users)
     (folder / "audit.yaml").write_text(
         yaml.safe_dump(
@@ -204,6 +213,7 @@ def _write(folder: Path, keyring: Keyring, api_port: int) -> None:
     )
     (folder / "kubeconfig").write_text(_kubeconfig(api_port, _TOKEN))
     (folder / "operator-kubeconfig").write_text(_kubeconfig(api_port, _OPERATOR_TOKEN))
+    (folder / "worker-kubeconfig").write_text(_kubeconfig(api_port, _WORKER_TOKEN))
 
 
 def _kubeconfig(api_port: int, token: str) -> str:
@@ -219,14 +229,19 @@ def _kubeconfig(api_port: int, token: str) -> str:
     return yaml.safe_dump(config)
 
 
-def _operator_role() -> list[dict[str, Any]]:
-    """What the chart grants, from the same declaration."""
-    api, metadata = "rbac.authorization.k8s.io/v1", {"name": "operator"}
+def _roles() -> list[dict[str, Any]]:
+    """What the chart grants, from the same declarations."""
+    return [*_role("operator", RULES), *_role("worker", WORKER_RULES)]
+
+
+def _role(user: str, declared: Iterable[Any]) -> list[dict[str, Any]]:
+    api, metadata = "rbac.authorization.k8s.io/v1", {"name": user}
     rules = [
-        {"apiGroups": [rule.api_group], "resources": list(rule.resources), "verbs": list(rule.verbs)} for rule in RULES
+        {"apiGroups": [rule.api_group], "resources": list(rule.resources), "verbs": list(rule.verbs)}
+        for rule in declared
     ]
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "operator"}
-    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
     return [
         {"apiVersion": api, "kind": "ClusterRole", "metadata": metadata, "rules": rules},
         {
@@ -257,6 +272,16 @@ def _apiserver(folder: Path, etcd: int, port: int) -> Part:
         f"--audit-log-path={folder}/audit.log",
     ]  # fmt: skip
     return Part(argv, folder / "apiserver.log", f"https://127.0.0.1:{port}/readyz")
+
+
+def _controllers(plane: ControlPlane, names: Iterable[str]) -> Part:
+    port = free_port()
+    argv = [
+        str(binaries() / "kube-controller-manager"), f"--kubeconfig={plane.kubeconfig}", "--leader-elect=false",
+        f"--controllers={','.join(names)}", f"--cert-dir={plane.folder}/controllers", "--bind-address=127.0.0.1",
+        f"--secure-port={port}", "--kube-api-qps=200", "--kube-api-burst=400",
+    ]  # fmt: skip
+    return Part(argv, plane.folder / "controllers.log", f"https://127.0.0.1:{port}/healthz")
 
 
 def _temporal(folder: Path, port: int, http: int, metrics: int) -> Part:

@@ -1,0 +1,154 @@
+"""What every call passes on its way: it is numbered and written down, and perhaps something happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from tests.support.harness.calls import Call, Point
+
+R = TypeVar("R")
+
+DELAY_SECONDS = 4.0
+
+
+class Kind(StrEnum):
+    """What can happen at one call."""
+
+    KILL_BEFORE = "kill-before"
+    """SIGKILL of the caller when its request is on the way; it never arrives."""
+    KILL_AFTER = "kill-after"
+    """SIGKILL of the caller when the request has taken effect; the answer never arrives."""
+    DROP = "drop"
+    """The connection breaks before the request arrives."""
+    RESET = "commit-then-reset"
+    """The connection breaks after the request took effect."""
+    CONFLICT = "409"
+    THROTTLE = "429"
+    ERROR = "500"
+    DELAY = "delay"
+    """The answer comes seconds late."""
+    HANG = "hang"
+    """The request takes effect and the answer never comes, nor does the connection break."""
+    STALE = "stale"
+    """The answer is the oldest that was ever given to this question in this life."""
+    EDIT = "edit"
+    """Somebody changes the spec while the request is on its way."""
+
+
+KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens at one call, once."""
+
+    kind: Kind
+    point: Point
+
+    def __str__(self) -> str:
+        return f"{self.kind}@{self.point}"
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """The inverse of `str`. Raises ValueError."""
+        kind, _, point = text.partition("@")
+        return cls(Kind(kind), Point.parse(point))
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Instead of an answer. Code 0: the connection breaks."""
+
+    code: int = 0
+
+
+@dataclass
+class Gate:
+    """The passage of one shard: all proxies of operator and worker share it."""
+
+    kill: Callable[[str], None]
+    """SIGKILL operator or worker, and start it anew. Waits for nothing: the call's own handler dies with its caller."""
+    edit: Callable[[], Awaitable[None]]
+    relevant: Callable[[Call], bool] = lambda call: True
+    fault: Fault | None = None
+    fired: asyncio.Event = field(default_factory=asyncio.Event)
+    journal: list[Point] = field(default_factory=list)
+    afterwards: set[str] = field(default_factory=set)
+    """Names that have no moment before: what a long poll brought."""
+    last_write: float = 0.0
+    writes: list[str] = field(default_factory=list)
+    _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    def begin(self, relevant: Callable[[Call], bool], fault: Fault | None = None) -> None:
+        """A new life begins: numbers start at one."""
+        self.relevant, self.fault, self.fired = relevant, fault, asyncio.Event()
+        self.journal, self.writes, self._counts = [], [], Counter()
+
+    def number(self, call: Call) -> Point:
+        """Write the call down."""
+        if call.writes and call.bank == "kubernetes":
+            self.last_write = time.monotonic()
+            self.writes.append(f"{call.who} {call.name} {call.about}")
+        key = (call.who, call.bank, call.name)
+        if not self.relevant(call):
+            return Point(*key, 0)
+        self._counts[key] += 1
+        point = Point(*key, self._counts[key])
+        self.journal.append(point)
+        return point
+
+    def _due(self, point: Point) -> Kind | None:
+        if self.fault is None or self.fault.point != point or self.fired.is_set():
+            return None
+        return self.fault.kind
+
+    async def through(self, call: Call, forward: Callable[[], Awaitable[R]]) -> R | Refused:
+        """Forward the call, unless something happens to it."""
+        point = self.number(call)
+        kind = self._due(point)
+        if kind is None:
+            return await forward()
+        match kind:
+            case Kind.KILL_BEFORE:
+                self.fired.set()
+                self.kill(call.who)
+            case Kind.CONFLICT | Kind.THROTTLE | Kind.ERROR:
+                self.fired.set()
+                return Refused(int(kind))
+            case Kind.DELAY:
+                self.fired.set()
+                answer = await forward()
+                await asyncio.sleep(DELAY_SECONDS)
+                return answer
+            case Kind.EDIT:
+                await self.edit()
+                self.fired.set()
+                return await forward()
+            case Kind.KILL_AFTER | Kind.RESET | Kind.HANG:
+                await forward()
+                if kind is Kind.HANG:
+                    self.fired.set()
+                    await asyncio.Event().wait()
+                self.fired.set()
+                if kind is Kind.KILL_AFTER:
+                    self.kill(call.who)
+        self.fired.set()
+        return Refused()
+
+    def brought(self, call: Call) -> Refused | None:
+        """A long poll brought something: only what follows can go wrong."""
+        point = self.number(call)
+        self.afterwards.add(call.name)
+        kind = self._due(point)
+        if kind is None:
+            return None
+        self.fired.set()
+        if kind is Kind.KILL_AFTER:
+            self.kill(call.who)
+        return Refused()

@@ -1,0 +1,148 @@
+"""What has to be true when a life has settled, whatever happened in it. Each returns what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+from temporalio.client import WorkflowExecutionStatus
+
+from bascule_api import names
+from tests.support import scripted_builds
+from tests.support.harness.scene import Json, Scene, status_of
+
+QUIET_SECONDS = 3.0
+_PATIENCE = 30.0
+_ENDED = {
+    "Succeeded": WorkflowExecutionStatus.COMPLETED,
+    "Failed": WorkflowExecutionStatus.FAILED,
+    "Cancelled": WorkflowExecutionStatus.CANCELED,
+}
+
+
+async def after_run(scene: Scene) -> list[str]:
+    """The resource is there and says that it succeeded."""
+    body, status = scene.body, status_of(scene.body)
+    wrong = []
+    if status.get("phase") != "Succeeded":
+        wrong.append(f"the phase is {status.get('phase')}: {status.get('failure')}")
+    ready = next((item for item in status.get("conditions", []) if item["type"] == "Ready"), {})
+    if ready.get("status") != "True" or ready.get("observedGeneration") != body["metadata"]["generation"]:
+        wrong.append(f"Ready says {ready}")
+    return wrong + await _runs(scene) + _jobs(scene) + _published(scene) + await quiet(scene)
+
+
+async def after_deletion(scene: Scene) -> list[str]:
+    """The resource is gone, and nothing of its runs is left but what was published."""
+    wrong = _went_backwards(scene) + await _open_runs(scene) + await _leftovers(scene) + await quiet(scene)
+    candidates = scene.shard.plane.manifests(f"{scene.repository}-candidates")
+    if candidates:
+        wrong.append(f"candidates are left: {sorted(candidates)}")
+    if not status_of(scene.body).get("published") and (found := scene.shard.plane.tags(scene.repository)):
+        wrong.append(f"tags are left: {found}")
+    return wrong
+
+
+async def quiet(scene: Scene, seconds: float = QUIET_SECONDS) -> list[str]:
+    """Nobody writes to the API server any more. The tenant's count of runs may follow within seconds."""
+    gate, deadline = scene.shard.gate, time.monotonic() + _PATIENCE
+    while time.monotonic() - gate.last_write < seconds:
+        if time.monotonic() > deadline:
+            return [f"never quiet: {gate.writes[-5:]}"]
+        await asyncio.sleep(0.2)
+    return []
+
+
+async def _executions(scene: Scene) -> list[Any]:
+    shard = scene.shard
+    control = shard.plane.control
+    client = await scripted_builds.tenant_client(control.temporal_address, control.keyring, shard.name)
+    return [found async for found in client.list_workflows(f"{names.SEARCH_UID} = '{scene.uid}'")]
+
+
+async def _runs(scene: Scene) -> list[str]:
+    """One execution per number up to the last one, none open, and each as status and history tell it."""
+    status, found = status_of(scene.body), await _executions(scene)
+    numbers = Counter(item.id for item in found)
+    run = status["run"]
+    told = {past["number"]: past["phase"] for past in status.get("history", [])} | {run["number"]: run["outcome"]}
+    expected = {f"imagebuild/{scene.uid}/{number}" for number in range(1, run["number"] + 1)}
+    wrong = [f"executions {dict(numbers)}, told is run {run['number']}"] if set(numbers) - expected else []
+    wrong += [f"{identity} ran {times} times" for identity, times in numbers.items() if times > 1]
+    for item in found:
+        number = int(item.id.rpartition("/")[2])
+        if number in told and _ENDED.get(told[number]) != item.status:
+            wrong.append(f"run {number} is told as {told[number]} and Temporal says {item.status}")
+    if f"imagebuild/{scene.uid}/{run['number']}" not in numbers:
+        wrong.append(f"Temporal does not know run {run['number']}: {dict(numbers)}")
+    return wrong
+
+
+async def _open_runs(scene: Scene) -> list[str]:
+    # Visibility may be a moment late about a run that was open when its resource went.
+    for _ in range(20):
+        found = [item.id for item in await _executions(scene) if item.status is WorkflowExecutionStatus.RUNNING]
+        if not found:
+            return []
+        await asyncio.sleep(0.25)
+    return [f"still open: {found}"]
+
+
+def _jobs(scene: Scene) -> list[str]:
+    """Each step of the last run had one Job per try, and no Job was made twice."""
+    jobs = scene.shard.plane.kubelet.jobs_of(scene.uid)
+    wrong = [f"the Job {name} was made {times} times" for name, times in jobs.items() if times > 1]
+    number = status_of(scene.body)["run"]["number"]
+    last = [name for name in jobs if name.startswith(f"{number}/")]
+    if len(last) != 3:
+        wrong.append(f"one Job for the build and two for the test were wanted: {sorted(jobs)}")
+    return wrong
+
+
+def _published(scene: Scene) -> list[str]:
+    """The tag is at the status's digest, with one signature; images of runs that did not succeed are not there."""
+    plane, status = scene.shard.plane, status_of(scene.body)
+    digest = (status.get("image") or {}).get("digest")
+    tags, manifests = plane.tags(scene.repository), plane.manifests(scene.repository)
+    wrong = [f"v1 is at {tags.get('v1')}, told is {digest}"] if tags.get("v1") != digest else []
+    succeeded = {past["number"] for past in status.get("history", []) if past["phase"] == "Succeeded"}
+    images = [item["annotations"][names.IMAGE_RUN_ANNOTATION] for item in manifests.values() if _is_image(item)]
+    expected = {names.run_of(scene.uid, number) for number in succeeded | {status["run"]["number"]}}
+    if Counter(images) != Counter(expected):
+        wrong.append(f"images of {images} are published, expected {sorted(expected)}")
+    signatures = [item["subject"]["digest"] for item in manifests.values() if "subject" in item]
+    if signatures.count(digest) != 1:
+        wrong.append(f"{digest} has {signatures.count(digest)} signatures")
+    if left := plane.manifests(f"{scene.repository}-candidates"):
+        wrong.append(f"candidates are left: {sorted(left)}")
+    return wrong
+
+
+def _is_image(manifest: Json) -> bool:
+    return names.IMAGE_RUN_ANNOTATION in (manifest.get("annotations") or {}) and "subject" not in manifest
+
+
+def _went_backwards(scene: Scene) -> list[str]:
+    return scene.shard.plane.chronicle.regressions(scene.uid)
+
+
+async def _leftovers(scene: Scene) -> list[str]:
+    """Objects of its runs among the steps; Jobs that are over stay readable for an hour after a success."""
+    plane, found = scene.shard.plane, []
+    for group, kind in (("api/v1", "secrets"), ("api/v1", "configmaps"), ("apis/batch/v1", "jobs"), ("api/v1", "pods")):
+        path = f"/{group}/namespaces/{scene.shard.steps_namespace}/{kind}"
+        listed = await plane.kube.request("GET", path, resource="test", query={"labelSelector": names.LABEL_RUN})
+        found += [
+            f"{kind}/{item['metadata']['name']}"
+            for item in listed["items"]
+            if item["metadata"]["labels"][names.LABEL_RUN].startswith(scene.uid) and not _may_stay(item)
+        ]
+    return [f"left among the steps: {found}"] if found else []
+
+
+def _may_stay(item: Json) -> bool:
+    status = item.get("status") or {}
+    done = any(entry["type"] in ("Complete", "Failed") for entry in status.get("conditions") or [])
+    return (done and "ttlSecondsAfterFinished" in item["spec"]) or status.get("phase") in ("Succeeded", "Failed")
