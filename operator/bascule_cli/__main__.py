@@ -9,15 +9,26 @@ import typer
 
 from bascule_api import names
 from bascule_cli import tenants
+from bascule_cli.verbs import approvals, explain, get, history, logs, runs
+
+HELP = """Golden images, patch campaigns and recovery drills as Kubernetes resources, run by Temporal workflows.
+
+It acts with your own rights in the cluster of your kubeconfig, as kubectl does; `kubectl bascule` is the same command.
+A resource is called by its name, `web`, or by kind and name, `ib/web`.
+
+Exit codes: 0 as asked, or under way; 1 the answer is no (it failed, did not count, there is nothing to decide); 2 wrong
+command line; 3 not found; 4 not allowed (the message names the right); 5 not in time; 6 no answer from the cluster.
+"""
 
 app = typer.Typer(
     name="bascule",
-    help="Golden images, patch campaigns and recovery drills as Kubernetes resources, run by Temporal workflows.",
+    help=HELP,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
+for group in (get, explain, approvals, runs, logs, history):
+    group.register(app)
 app.add_typer(tenants.app, name="tenant")
 
 

@@ -1,0 +1,1 @@
+"""The verbs, one module per group: they read, ask, write and print."""

@@ -1,0 +1,171 @@
+"""Following resources: one list and one watch per kind, whatever their number."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bascule_api.base import Kind
+from bascule_cli import terminal
+from bascule_cli.cluster import Cluster, Json
+from bascule_cli.errors import CliError, ExitCode, NotFoundError
+from bascule_cli.resources import Item
+
+_PAUSE_SECONDS = 2.0
+_WATCH_SECONDS = 240
+_GATHER_SECONDS = 0.1
+"""Changes that come together are shown together."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is followed; no `names` mean all, an empty namespace means every one."""
+
+    kinds: tuple[Kind, ...]
+    namespace: str
+    names: frozenset[tuple[str, str]] = frozenset()
+    """Pairs of kind and name."""
+
+    def includes(self, item: Item) -> bool:
+        return not self.names or (item.kind.kind, item.name) in self.names
+
+    @property
+    def name(self) -> str:
+        """The only name, so that the API server need not send others."""
+        return next(iter(self.names))[1] if len(self.names) == 1 else ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A resource as it is now, or as it was last."""
+
+    item: Item
+    gone: bool = False
+
+
+class Mirror:
+    """The resources of a scope, kept up to date by watches."""
+
+    def __init__(self, cluster: Cluster, scope: Scope) -> None:
+        self._cluster = cluster
+        self._scope = scope
+        self._changes: queue.SimpleQueue[Change | CliError] = queue.SimpleQueue()
+
+    def changes(self) -> Iterator[Change]:
+        """Every change, first of all each resource as it is. Raises ForbiddenError and the like."""
+        self._start()
+        while True:
+            yield self._next(None)
+
+    def views(self, seconds: float) -> Iterator[list[Item]]:
+        """All resources after each change, and at least so often: times go on without changes."""
+        self._start()
+        items: dict[str, Item] = {}
+        while True:
+            try:
+                self._take(items, self._next(seconds))
+                until = time.monotonic() + _GATHER_SECONDS
+                while (left := until - time.monotonic()) > 0:
+                    self._take(items, self._next(left))
+            except queue.Empty:
+                pass
+            yield list(items.values())
+
+    @staticmethod
+    def _take(items: dict[str, Item], change: Change) -> None:
+        if change.gone:
+            items.pop(change.item.meta.uid, None)
+        else:
+            items[change.item.meta.uid] = change.item
+
+    def _next(self, seconds: float | None) -> Change:
+        change = self._changes.get(timeout=seconds)
+        if isinstance(change, CliError):
+            raise change
+        return change
+
+    def _start(self) -> None:
+        for kind in self._scope.kinds:
+            threading.Thread(target=self._follow, args=(kind,), daemon=True).start()
+
+    def _follow(self, kind: Kind) -> None:
+        """List and watch a kind for ever; what breaks off is begun anew."""
+        known: dict[str, Item] = {}
+        while True:
+            try:
+                version = self._listed(kind, known)
+                while version:
+                    version = self._watched(kind, known, version)
+            except CliError as error:
+                if error.code is not ExitCode.UNREACHABLE:
+                    self._changes.put(error)
+                    return
+                terminal.note(f"{error.message}; trying again")
+            time.sleep(_PAUSE_SECONDS)
+
+    def _listed(self, kind: Kind, known: dict[str, Item]) -> str:
+        query = {"fieldSelector": f"metadata.name={self._scope.name}"} if self._scope.name else {}
+        listed = self._cluster.list(kind, self._scope.namespace, query)
+        items = [Item.of(kind, body) for body in listed["items"]]
+        there = {item.meta.uid for item in items}
+        for uid in [uid for uid in known if uid not in there]:
+            self._changes.put(Change(known.pop(uid), gone=True))
+        for item in items:
+            self._put(known, item)
+        return str(listed["metadata"]["resourceVersion"])
+
+    def _watched(self, kind: Kind, known: dict[str, Item], version: str) -> str:
+        """One watch to its end. Returns where the next one begins; empty: at a new list."""
+        for event in self._cluster.watch(kind, self._scope.namespace, version, name=self._scope.name):
+            if event["type"] == "ERROR":
+                return ""
+            body: Json = event["object"]
+            version = str(body["metadata"]["resourceVersion"])
+            if event["type"] == "BOOKMARK":
+                continue
+            item = Item.of(kind, body)
+            if event["type"] == "DELETED":
+                known.pop(item.meta.uid, None)
+                if self._scope.includes(item):
+                    self._changes.put(Change(item, gone=True))
+            else:
+                self._put(known, item)
+        return version
+
+    def _put(self, known: dict[str, Item], item: Item) -> None:
+        if self._scope.includes(item):
+            known[item.meta.uid] = item
+            self._changes.put(Change(item))
+
+
+def until(cluster: Cluster, kind: Kind, body: Json, over: Callable[[Json], bool], seconds: int) -> Json | None:
+    """Watch one object until it is `over`, from how it is now. None when it was deleted before.
+
+    Raises CliError TIMED_OUT after so many seconds, ForbiddenError where the user may not look.
+    """
+    metadata = body["metadata"]
+    namespace, name, version = metadata["namespace"], metadata["name"], metadata["resourceVersion"]
+    deadline = time.monotonic() + seconds
+    while not over(body):
+        left = int(deadline - time.monotonic())
+        if left <= 0:
+            raise CliError(ExitCode.TIMED_OUT, f"{kind.kind} {name}: not within {seconds} s")
+        for event in cluster.watch(kind, namespace, version, min(left, _WATCH_SECONDS), name):
+            if event["type"] in ("ERROR", "DELETED"):
+                version = ""
+                break
+            version = event["object"]["metadata"]["resourceVersion"]
+            if event["type"] != "BOOKMARK" and over(body := event["object"]):
+                return body
+        if not version:
+            try:
+                body = cluster.get(kind, namespace, name)
+            except NotFoundError:
+                return None
+            if body["metadata"]["uid"] != metadata["uid"]:
+                return None
+            version = body["metadata"]["resourceVersion"]
+    return body
