@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from bascule_api import names
@@ -245,6 +246,14 @@ def code_fails(item: Item, speech: Speech) -> list[Advice]:
             f"kubectl logs -n {SYSTEM_NAMESPACE} -l app.kubernetes.io/component=worker --tail=50",
         )
     ]
+
+
+def paused_in_temporal(item: Item, speech: Speech) -> list[Advice]:
+    run = item.status.run
+    command = "temporal workflow unpause"
+    if run is not None:
+        command = shlex.join([*command.split(), "-w", run.workflow_id, "-n", run.temporal_namespace])
+    return [Advice(f"take the pause back in Temporal ({_PLATFORM}); to pause a run, use suspend", command)]
 
 
 def namespace_taken(item: Item, speech: Speech) -> list[Advice]:

@@ -192,6 +192,7 @@ ADVICE: dict[str, Callable[[Item, Speech], list[Advice]]] = {
     Reason.TAGS_CURRENT: advice.nothing,
     Reason.TAG_MOVED: advice.tag_moved,
     Reason.WORKFLOW_TASK_FAILING: advice.code_fails,
+    Reason.PAUSED_IN_TEMPORAL: advice.paused_in_temporal,
     Reason.NAMESPACE_REGISTERED: advice.nothing,
     Reason.TEMPORAL_NAMESPACE_TAKEN: advice.namespace_taken,
     Reason.STEPS_NAMESPACE_MISSING: advice.steps_missing,

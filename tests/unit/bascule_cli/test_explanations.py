@@ -66,6 +66,11 @@ BESIDES = [
         Reason.WORKFLOW_TASK_FAILING,
         "kubectl logs -n bascule-system -l app.kubernetes.io/component=worker --tail=50",
     ),
+    (
+        ConditionType.RUN_HEALTHY,
+        Reason.PAUSED_IN_TEMPORAL,
+        f"temporal workflow unpause -w imagebuild/{recorded('succeeded').meta.uid}/1 -n acme",
+    ),
 ]
 FINE = (
     Reason.SUCCEEDED,
