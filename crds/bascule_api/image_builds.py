@@ -273,6 +273,18 @@ class ImageBuildStatus(RunStatus):
     effects: ImageBuildEffects | None = None
     """What undoing works from; written with the intent of a run."""
 
+    @property
+    def stands(self) -> bool:
+        return bool(self.effects.standing) if self.effects else self.published is not None
+
+    @property
+    def keeps(self) -> bool:
+        return self.effects is not None and any(publication.kept for publication in self.effects.standing)
+
+    @property
+    def recorded(self) -> bool:
+        return self.effects is not None
+
 
 class ImageBuild(Resource):
     """A golden image: built, tested, signed, verified, published; and taken back when that is what deletion means."""

@@ -357,3 +357,18 @@ class RunStatus(ApiModel):
     """Why the run failed."""
     history: Annotated[list[PastRun], Field(max_length=5, json_schema_extra=ATOMIC)] = []
     """The last five runs, newest first."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether something that finished runs made stands, which deletion undoes with `onDelete: Always`."""
+        return False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether runs kept something for undoing, which goes with the resource whatever deletion undoes."""
+        return False
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the record that undoing works from is there."""
+        return True

@@ -27,7 +27,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from bascule_api import names
-from bascule_api.progress import ApprovalMessage, Desired, RunIdentity, RunInput
+from bascule_api.conditions import Phase
+from bascule_api.progress import ApprovalMessage, Desired, RunIdentity, RunInput, UndoInput
 from bascule_api.tenants import Tenant
 from bascule_operator.connections.kube import APPLY, FIELD_MANAGER, JSON_PATCH, Json, Kube
 from bascule_operator.connections.temporal import CALL_TIMEOUT, Place, Temporal
@@ -93,15 +94,18 @@ async def write_status(kube: Kube, key: Key, body: Json, status: Json) -> Json:
     )  # fmt: skip
 
 
-async def start_run(temporal: Temporal, place: Place, workflow_id: str, run: RunIdentity, message: RunInput) -> str:
-    """Start the run's workflow and return Temporal's id of the execution.
+async def start_run(
+    temporal: Temporal, place: Place, workflow_id: str, run: RunIdentity, message: RunInput | UndoInput
+) -> str:
+    """Start the run's workflow, or the one that undoes it, and return Temporal's id of the execution.
 
     Raises AlreadyStartedError when the id was used before: look whose run it is.
     """
+    undo = isinstance(message, UndoInput)
     client = await temporal.client(place)
     async with temporal.call("start"):
         handle = await client.start_workflow(
-            run.kind,
+            names.undo_workflow(run.kind) if undo else run.kind,
             message,
             id=workflow_id,
             task_queue=names.task_queue(run.tenant),
@@ -112,7 +116,7 @@ async def start_run(temporal: Temporal, place: Place, workflow_id: str, run: Run
                 [
                     SearchAttributePair(_KIND, run.kind),
                     SearchAttributePair(_UID, run.uid),
-                    SearchAttributePair(_PHASE, "Pending"),
+                    SearchAttributePair(_PHASE, Phase.COMPENSATING if undo else Phase.PENDING),
                     SearchAttributePair(_UPDATED_AT, datetime.now(UTC)),
                 ]
             ),
@@ -124,15 +128,16 @@ async def start_run(temporal: Temporal, place: Place, workflow_id: str, run: Run
     return handle.result_run_id
 
 
-async def cancel_run(temporal: Temporal, place: Place, workflow_id: str, reason: str) -> None:
-    """Ask the run to stop. A run that is over or unknown needs no asking."""
+async def cancel_run(temporal: Temporal, place: Place, workflow_id: str, reason: str) -> bool:
+    """Ask the run to stop. Whether there was one to ask: not if it is over or unknown."""
     client = await temporal.client(place)
     try:
         async with temporal.call("cancel"):
             handle = client.get_workflow_handle(workflow_id)
             await handle.cancel(reason=reason, rpc_timeout=CALL_TIMEOUT)
     except RunMissingError:
-        return
+        return False
+    return True
 
 
 async def unpause_run(temporal: Temporal, place: Place, workflow_id: str, reason: str) -> None:

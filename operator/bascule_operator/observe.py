@@ -24,7 +24,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.converter import DataConverter
 
 from bascule_api import approvals, image_builds, names, procedures, tenants
-from bascule_api.progress import Progress, RunIdentity, RunResult
+from bascule_api.progress import Progress, RunIdentity, RunResult, UndoResult
 from bascule_operator.connections.kube import Json, Kube
 from bascule_operator.connections.temporal import CALL_TIMEOUT, Place, Temporal, decoded
 from bascule_operator.decisions.views import Closed, RunState, RunView
@@ -151,20 +151,23 @@ _CLOSED = {
 
 
 async def _view(
-    info: WorkflowExecutionInfo, converter: DataConverter, result: type[RunResult] | None = None
+    info: WorkflowExecutionInfo, converter: DataConverter, result: type[RunResult | UndoResult] | None = None
 ) -> RunView:
     fields = info.memo.fields
     reader = _Reader(converter)
     is_open = info.status in _OPEN
+    told = await reader.read(fields, names.MEMO_RESULT, result) if result else None
     return RunView(
         state=RunState.OPEN if is_open else RunState.CLOSED,
         run_id=info.execution.run_id,
+        first_run_id=info.first_run_id,
         closed=None if is_open else _CLOSED.get(info.status, Closed.OTHER),
         started_at=_when(info.start_time),
         closed_at=_when(info.close_time),
         identity=await reader.read(fields, names.MEMO_RUN, RunIdentity),
         progress=await reader.read(fields, names.MEMO_PROGRESS, Progress),
-        result=await reader.read(fields, names.MEMO_RESULT, result) if result else None,
+        result=told if isinstance(told, RunResult) else None,
+        undone=told if isinstance(told, UndoResult) else None,
         unreadable="; ".join(reader.problems),
         problems=_reported(info),
         paused=info.status == _PAUSED,
@@ -198,7 +201,7 @@ def _when(stamp: Timestamp) -> datetime | None:
     return stamp.ToDatetime(UTC).replace(microsecond=0) if stamp.seconds else None
 
 
-async def describe(temporal: Temporal, place: Place, workflow_id: str, result: type[RunResult]) -> RunView:
+async def describe(temporal: Temporal, place: Place, workflow_id: str, result: type[RunResult | UndoResult]) -> RunView:
     """The run as Temporal has it now, strongly consistent. Absent when Temporal does not know it.
 
     Raises NamespaceMissingError when it does not even know the namespace, TemporalUnavailableError.

@@ -45,7 +45,7 @@ def _version(body: Json) -> int:
 
 
 class LiveRun(NamedTuple):
-    """An unfinished run, as the feed needs to know it."""
+    """An unfinished run, or the workflow that undoes a finished one, as the feed needs to know it."""
 
     key: Key
     uid: str
@@ -53,6 +53,22 @@ class LiveRun(NamedTuple):
     tenant: str
     temporal_namespace: str
     workflow_id: str
+
+
+def _live(key: Key, uid: str, status: Json) -> LiveRun | None:
+    run, workflow_id = status.get("run") or {}, live_workflow(status)
+    if workflow_id is None:
+        return None
+    tenant, namespace = str(run.get("tenant", "")), str(run.get("temporalNamespace", ""))
+    return LiveRun(key, uid, int(run.get("number", 0)), tenant, namespace, workflow_id)
+
+
+def live_workflow(status: Json) -> str | None:
+    """Id of what goes on for a resource in Temporal, or is about to; None when nothing does."""
+    run, undo = status.get("run") or {}, status.get("compensation") or {}
+    if run and not run.get("outcome"):
+        return str(run.get("workflowId", ""))
+    return str(undo["workflowId"]) if undo.get("state") == "Running" and undo.get("workflowId") else None
 
 
 @dataclass(frozen=True)
@@ -81,15 +97,11 @@ class Entry:
         body = slim(body)
         metadata, status = body["metadata"], body.get("status") or {}
         run, published = status.get("run") or {}, status.get("published") or {}
-        unfinished = bool(run) and not run.get("outcome")
         return cls(
             text=json.dumps(body, separators=(",", ":")).encode(),
             version=_version(body),
             uid=str(metadata.get("uid", "")),
-            live=LiveRun(
-                key, str(metadata.get("uid", "")), int(run.get("number", 0)), str(run.get("tenant", "")),
-                str(run.get("temporalNamespace", "")), str(run.get("workflowId", "")),
-            ) if unfinished else None,
+            live=_live(key, str(metadata.get("uid", "")), status),
             blocked=bool(status.get("blocked")),
             deleting="deletionTimestamp" in metadata,
             tenant=str(run.get("tenant", "")),

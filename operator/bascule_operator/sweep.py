@@ -12,11 +12,12 @@ from bascule_api import names
 from bascule_api.progress import RunIdentity
 from bascule_operator import apply, metrics, observe
 from bascule_operator.connections.temporal import Place
+from bascule_operator.decisions.happenings import Happening
 from bascule_operator.decisions.tenants import serves
 from bascule_operator.errors import OperatorError
 from bascule_operator.reconcilers.tenants import RUN_KINDS
 from bascule_operator.reconcilers.world import World
-from bascule_operator.store import Json, Key, key_of
+from bascule_operator.store import Json, Key, key_of, live_workflow
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Sweep:
             try:
                 async for row in observe.rows(self._world.temporal, place, _OPEN_RUNS):
                     if row.view.identity is not None and await self._is_orphan(row, row.view.identity):
-                        await self._cancel(place, row)
+                        await self._cancel(place, row, row.view.identity)
             except OperatorError as error:
                 extra = {"temporal_namespace": place.namespace, "error": str(error)}
                 log.warning("orphans could not be looked for", extra=extra)
@@ -95,28 +96,41 @@ class Sweep:
         key = Key(identity.kind, identity.namespace, identity.name)
         if identity.kind not in RUN_KINDS or row.uid != identity.uid:
             return False
+        if row.workflow_id != names.workflow_id(identity.kind, identity.uid, identity.number):
+            return False  # an undo workflow: it ends by itself, and takes back what nobody else would
         entry = self._world.store.get(key)
         if entry is not None and speaks_for(entry.body, identity):
             return False
         body = await observe.read(self._world.kube, key)
         return body is None or not speaks_for(body, identity)
 
-    async def _cancel(self, place: Place, row: observe.Row) -> None:
-        await apply.cancel_run(self._world.temporal, place, row.workflow_id, "the resource is gone")
+    async def _cancel(self, place: Place, row: observe.Row, identity: RunIdentity) -> None:
+        key = Key(identity.kind, identity.namespace, identity.name)
+        entry = self._world.store.get(key)
+        past = entry is not None and entry.uid == identity.uid
+        reason = "the run is over: somebody reset it in Temporal" if past else "the resource is gone"
+        if not await apply.cancel_run(self._world.temporal, place, row.workflow_id, reason):
+            return  # visibility is late: it is over already
         if row.view.paused:
-            await apply.unpause_run(self._world.temporal, place, row.workflow_id, "the resource is gone")
+            await apply.unpause_run(self._world.temporal, place, row.workflow_id, reason)
         metrics.ORPHANS_CANCELLED.inc()
-        extra = {"workflow": row.workflow_id, "temporal_namespace": place.namespace}
-        log.warning("a run without a resource is cancelled", extra=extra)
+        extra = {"workflow": row.workflow_id, "temporal_namespace": place.namespace, "resource": str(key)}
+        log.warning("a run without a resource that speaks for it is cancelled: %s", reason, extra=extra)
+        if entry is not None and past:
+            told = f"run {identity.number} is over, but goes on in Temporal: it is cancelled and compensates"
+            self._world.recorder.record(key, entry.body, Happening("RunReset", told, warning=True))
 
 
 def speaks_for(body: Json, identity: RunIdentity) -> bool:
-    """Whether the resource is the one that the run belongs to, and the run not one of its past."""
+    """Whether the resource is the one that the run belongs to, and the run not one of its past.
+
+    A run of its past that is open was reset in Temporal after it was over, or started late by a paused leader.
+    """
     run: Json = (body.get("status") or {}).get("run") or {}
     if body["metadata"].get("uid") != identity.uid:
         return False
     current = (int(run.get("number", 0)), str(run.get("revision", "")))
-    return identity.number > current[0] or (identity.number, identity.revision) == current
+    return identity.number > current[0] or ((identity.number, identity.revision) == current and not run.get("outcome"))
 
 
 def undecided(approval: Json) -> bool:
@@ -127,11 +141,10 @@ def undecided(approval: Json) -> bool:
 def restless(body: Json) -> bool:
     """Whether the resource may need something: not all of it was seen, something runs, waits, or is leaving."""
     metadata, status = body["metadata"], body.get("status") or {}
-    run = status.get("run") or {}
     return bool(
         "deletionTimestamp" in metadata
         or status.get("observedGeneration") != metadata.get("generation")
-        or (run and not run.get("outcome"))
+        or live_workflow(status) is not None
         or status.get("blocked")
         or _asks(metadata, status)
     )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from bascule_api import names
 from bascule_api.conditions import Phase
-from bascule_operator.decisions import life
+from bascule_operator.decisions import moves
 from bascule_operator.decisions.views import RunState
 from bascule_operator.observe import Row
 from bascule_operator.store import LiveRun
@@ -136,12 +136,12 @@ class Window:
         quiet = [run for workflow_id, run in live.items() if self._quiet(workflow_id, now)]
         for run in quiet:
             # Not before the next full question, unless there are news in between.
-            self.heard[run.workflow_id] = now + FULL_EVERY - life.NO_NEWS_SECONDS
+            self.heard[run.workflow_id] = now + FULL_EVERY - moves.NO_NEWS_SECONDS
         return quiet + [run for run in self._missing(live, now) if run not in quiet]
 
     def _quiet(self, workflow_id: str, now: float) -> bool:
         known = self.seen.get(workflow_id)
-        return now - self.heard[workflow_id] >= life.NO_NEWS_SECONDS and not (known and known.resting)
+        return now - self.heard[workflow_id] >= moves.NO_NEWS_SECONDS and not (known and known.resting)
 
     def _missing(self, live: Mapping[str, LiveRun], now: float) -> list[LiveRun]:
         """Live runs that the answer to the question for all open ones did not contain: closed, most likely."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 
 from bascule_api import names
 from bascule_api.image_builds import ImageBuildSpec
@@ -229,18 +231,23 @@ async def test_a_resource_that_went_while_nobody_watched_is_forgotten_and_its_ru
     assert bridge.store.get(key) is None
 
 
-async def test_a_run_whose_namespace_temporal_lost_is_lost(lab: Lab) -> None:
+async def test_a_run_whose_namespace_temporal_does_not_know_is_waited_for_and_lost_in_a_new_one(lab: Lab) -> None:
     await ready_tenant(lab)
     await lab.start_worker()
     key = await lab.build(behaviour="hang")
     body = await lab.until_phase(key, "Running")
     await lab.stop_operator()
-    run = body["status"]["run"] | {"temporalNamespace": "nowhere"}
+    elsewhere = f"{lab.tenant}-anew"
+    run = body["status"]["run"] | {"temporalNamespace": elsewhere}
     await apply.write_status(lab.kube, key, body, body["status"] | {"run": run})
     await lab.start_operator()
-    body = await lab.until_reason(key, "RunLost")
-    assert body["status"]["compensation"]["state"] == "Failed"
-    await lab.delete(key)
-    await asyncio.sleep(1.5)
-    body = await lab.until_reason(key, "RunLost")
-    assert body["metadata"]["finalizers"] == ["bascule.dev/compensate"]
+    body = await lab.until_reason(key, "TemporalUnavailable")
+    assert "does not know its namespace" in ready(body)["message"]
+    assert "outcome" not in body["status"]["run"]
+    request = RegisterNamespaceRequest(
+        namespace=elsewhere, workflow_execution_retention_period=Duration(seconds=86_400)
+    )
+    client = await lab.client()
+    await client.workflow_service.register_namespace(request)
+    body = await lab.until_reason(key, "Compensating")
+    assert (body["status"]["phase"], body["status"]["failure"]["type"]) == ("Failed", "RunLost")

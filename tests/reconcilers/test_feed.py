@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 
 from bascule_operator import metrics, observe, windows
 from bascule_operator.connections.temporal import Place, Temporal
-from bascule_operator.decisions import life
+from bascule_operator.decisions import moves
 from bascule_operator.feed import Feed
 from bascule_operator.observe import Row
 from bascule_operator.windows import Window
@@ -25,8 +25,8 @@ Json = dict[str, Any]
 @pytest.fixture
 def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are looked at by the feed only: nobody describes one because it is new or silent."""
-    monkeypatch.setattr(life, "STARTED_SECONDS", 3600.0)
-    monkeypatch.setattr(life, "NO_NEWS_SECONDS", 3600.0)
+    monkeypatch.setattr(moves, "STARTED_SECONDS", 3600.0)
+    monkeypatch.setattr(moves, "NO_NEWS_SECONDS", 3600.0)
     monkeypatch.setattr(windows, "FULL_EVERY", 3600.0)
 
 
@@ -80,7 +80,7 @@ async def test_after_an_hour_away_everything_is_caught_up_with_and_only_what_end
     going = [await served.build(f"going{number}", behaviour="hang") for number in range(6)]
     for key in (*over, *going):
         window = await until_heard(served, await served.until_phase(key, "Running"))
-    monkeypatch.setattr(life, "STARTED_SECONDS", 3600.0)
+    monkeypatch.setattr(moves, "STARTED_SECONDS", 3600.0)
     real = Feed.tick
 
     async def away(feed: Feed) -> None:
@@ -156,7 +156,7 @@ async def test_a_server_that_knows_no_reported_problems_is_asked_once_and_runs_a
 ) -> None:
     monkeypatch.setattr("bascule_operator.feed.HEALTH_QUESTION", "NoSuchAttribute IS NOT NULL")
     monkeypatch.setattr(windows, "HEALTH_EVERY", 0.5)
-    monkeypatch.setattr(life, "NO_NEWS_SECONDS", 3.0)
+    monkeypatch.setattr(moves, "NO_NEWS_SECONDS", 3.0)
     refused = metrics.TEMPORAL_REQUESTS.labels("list", "invalid_argument")._value.get()
     key = await served.build(behaviour="crash")
     await served.until(key, lambda found: bool(condition(found, "RunHealthy")), "said that it is sick")

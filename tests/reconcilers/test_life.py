@@ -84,16 +84,6 @@ async def test_a_finished_build_goes_at_once(served: Lab) -> None:
     await served.until_gone(key)
 
 
-async def test_a_finished_build_that_wants_undo_stays_until_it_does_not(served: Lab) -> None:
-    key = await served.build(spec={"compensation": {"onDelete": "Always"}})
-    await served.until_phase(key, "Succeeded")
-    await served.delete(key)
-    body = await served.until_reason(key, "CompensationFailed")
-    assert "not available in this version" in condition(body, "Compensated")["message"]
-    await served.patch(key, {"spec": {"compensation": {"onDelete": "Never"}}})
-    await served.until_gone(key)
-
-
 async def test_a_request_runs_again_and_the_same_request_does_not(served: Lab) -> None:
     key = await served.build()
     await served.until_phase(key, "Succeeded")
@@ -186,20 +176,6 @@ async def test_a_name_of_253_characters_works(served: Lab) -> None:
     await served.until_phase(key, "Succeeded")
     await served.delete(key)
     await served.until_gone(key)
-
-
-async def test_a_run_that_somebody_terminated_is_lost_and_says_so(served: Lab) -> None:
-    key = await served.build(behaviour="hang")
-    body = await served.until_phase(key, "Running")
-    client = await served.client()
-    await client.get_workflow_handle(str(run(body)["workflowId"])).terminate("by hand")
-    body = await served.until_phase(key, "Failed")
-    assert ready(body)["reason"] == "RunLost"
-    assert condition(body, "Compensated")["reason"] == "RunLost"
-    assert body["status"]["failure"]["type"] == "Internal"
-    await served.annotate(key, requested_at="again")
-    await asyncio.sleep(1.5)
-    assert len(await served.runs()) == 1
 
 
 async def test_events_tell_the_story(served: Lab) -> None:

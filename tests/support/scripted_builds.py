@@ -22,12 +22,13 @@ from bascule_api.conditions import CompensationState, Phase, StepState
 from bascule_api.image_builds import (
     ImageBuildInput,
     ImageBuildResult,
+    ImageBuildUndoInput,
     ImageStatus,
     PublishedStatus,
     PublishedTag,
     SourceStatus,
 )
-from bascule_api.progress import CompensationProgress, Desired, Progress, StepProgress
+from bascule_api.progress import CompensationProgress, Desired, Progress, StepProgress, UndoResult
 from bascule_api.runs import CompensationStatus, Failure, FailureType, StepStatus
 from bascule_codec import Keyring, data_converter
 
@@ -153,6 +154,33 @@ class ScriptedBuild:
         )  # fmt: skip
 
 
+@workflow.defn(name="ImageBuildUndo")
+class ScriptedUndo:
+    """Takes back what was never there. The last word of the repository says how: `undo-fails` (its first attempt, and
+    the second), `undo-hangs`; anything else succeeds."""
+
+    @workflow.run
+    async def run(self, message: ImageBuildUndoInput) -> UndoResult:
+        behaviour = message.effects.repository.rpartition("/")[2]
+        self.tell(1, CompensationProgress(state=CompensationState.RUNNING, completed=0, total=2))
+        await asyncio.sleep(3600 if behaviour == "undo-hangs" else 0.3)
+        told = CompensationStatus(state=CompensationState.SUCCEEDED, completed=2, total=2)
+        if behaviour == "undo-fails" and message.attempt < 3:
+            told = CompensationStatus(
+                state=CompensationState.FAILED, completed=1, total=2, last_error="registry refused",
+                left=[f"{message.effects.repository}:v1"],
+            )  # fmt: skip
+        result = UndoResult(progress_number=2, compensation=told, version="0.1.0+test")
+        workflow.upsert_memo({names.MEMO_RESULT: result.to_wire()})
+        self.tell(2, CompensationProgress.model_validate(told.model_dump()))
+        return result
+
+    def tell(self, number: int, compensation: CompensationProgress) -> None:
+        progress = Progress(number=number, phase=Phase.COMPENSATING, compensation=compensation, version="0.1.0+test")
+        workflow.upsert_memo({names.MEMO_PROGRESS: progress.to_wire()})
+        workflow.upsert_search_attributes([_PHASE.value_set(Phase.COMPENSATING), _UPDATED_AT.value_set(workflow.now())])
+
+
 async def tenant_client(address: str, keyring: Keyring, namespace: str) -> Client:
     return await Client.connect(address, namespace=namespace, data_converter=data_converter(keyring, namespace))
 
@@ -161,7 +189,7 @@ def worker(client: Client, tenant: str) -> Worker:
     return Worker(
         client,
         task_queue=names.task_queue(tenant),
-        workflows=[ScriptedBuild],
+        workflows=[ScriptedBuild, ScriptedUndo],
         workflow_runner=UnsandboxedWorkflowRunner(),
         graceful_shutdown_timeout=timedelta(0),
     )

@@ -10,16 +10,29 @@ from bascule_api import names
 from bascule_api.conditions import CompensationState, Phase
 from bascule_api.image_builds import REVISION_FIELDS, ImageBuildResult, ImageBuildSpec, ImageBuildStatus
 from bascule_api.procedures import PinnedProcedure, Procedure
-from bascule_api.progress import Progress, RunIdentity, StepProgress
+from bascule_api.progress import Progress, RunIdentity, StepProgress, UndoResult
 from bascule_api.runs import CompensationStatus, Failure
 from bascule_api.tenants import Tenant
-from bascule_operator.decisions.life import Observed
+from bascule_operator.decisions.moves import Observed
 from bascule_operator.decisions.subjects import Subject, parse
 from bascule_operator.decisions.views import Closed, Grounds, Problem, RunState, RunView
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 UID = "2f0c4c1e-0000-4000-8000-000000000001"
 Json = dict[str, Any]
+
+
+REPOSITORY = "registry.example.com/acme/web"
+
+
+def digest(letter: str) -> str:
+    return "sha256:" + letter * 64
+
+
+def publication(run: int = 1, new: str = "a", previous: str = "", repository: str = REPOSITORY, **changes: Any) -> Json:
+    """A publication that stands, as the status has it: the tag v1 moved from one digest to another."""
+    tag = {"name": "v1", "digest": digest(new)} | ({"previousDigest": digest(previous)} if previous else {})
+    return {"run": run, "repository": repository, "digest": digest(new), "tags": [tag]} | changes
 
 
 def spec(**changes: Any) -> Json:
@@ -110,6 +123,26 @@ class ABuild:
         run = made.body["status"]["run"]
         past = {name: run[name] for name in ("number", "revision", "trigger")} | {"phase": str(phase)}
         return made._status(phase=str(phase), compensation={"state": compensation}, history=[past])
+
+    def compensating(self, on_delete: str) -> ABuild:
+        return self.with_spec(compensation={"onDelete": on_delete})
+
+    def forced_by(self, reason: str = "the registry is gone") -> ABuild:
+        return self._annotated(names.FORCE_DELETE, reason)
+
+    def standing(self, *publications: Json, **changes: Any) -> ABuild:
+        """What its finished runs published, and the record of the last one."""
+        effects = {"repository": REPOSITORY, "candidates": f"{REPOSITORY}-candidates", "tags": ["v1"]}
+        return self._status(effects=effects | {"standing": list(publications or [publication()])} | changes)
+
+    def undoing(self, attempt: int = 1, scope: str = "Run", run_id: str = "", **changes: Any) -> ABuild:
+        """Its last run is over, and an undo workflow is intended; with `run_id` it was seen."""
+        number = self.body["status"]["run"]["number"]
+        undo = {
+            "state": "Running", "attempt": attempt, "scope": scope,
+            "workflowId": names.undo_workflow_id("ImageBuild", UID, number, attempt),
+        } | ({"runId": run_id} if run_id else {})  # fmt: skip
+        return self._status(compensation=undo | changes)
 
     def handling(self, **changes: Any) -> ABuild:
         """Other fields of status.handled."""
@@ -202,6 +235,20 @@ def a_closed(
         closed_at=NOW - timedelta(minutes=1),
     )  # fmt: skip
     return replace(made, **changes)
+
+
+def an_open_undo(at: int | None = 1, **compensation: Any) -> RunView:
+    """An undo workflow that goes on."""
+    told = {"state": "Running", "completed": 1, "total": 3} | compensation
+    made = progress(at, Phase.COMPENSATING, compensation=told) if at else None
+    return RunView(RunState.OPEN, described=True, run_id="undo-1", progress=made)
+
+
+def a_closed_undo(state: CompensationState = CompensationState.SUCCEEDED, **compensation: Any) -> RunView:
+    """An undo workflow that is over."""
+    told = CompensationStatus(state=state, completed=3, total=3).model_copy(update=compensation)
+    result = UndoResult(progress_number=5, compensation=told)
+    return RunView(RunState.CLOSED, described=True, run_id="undo-1", closed=Closed.COMPLETED, undone=result)
 
 
 ABSENT = RunView(RunState.ABSENT, described=True)

@@ -24,13 +24,22 @@ from bascule_operator.decisions.views import Closed, RunView
 from bascule_operator.decisions.wording import in_short, length, step_words
 
 HISTORY = 5
-_UNKNOWN = "unknown: the run ended without telling what it made"
-_AFTER = (*RUN_LIFE, ConditionType.COMPENSATED, ConditionType.RUN_HEALTHY)
+UNKNOWN = "unknown: the run ended without telling what it made"
+AFTER = (*RUN_LIFE, ConditionType.COMPENSATED, ConditionType.RUN_HEALTHY)
 
 
-def finished(subject: Subject, view: RunView, now: datetime) -> RunStatus:
-    """The status after a run that Temporal says is closed: its result, or what must be said without one."""
-    return ended(subject, view.result or _without_result(subject, view), view, now)
+def told_result(subject: Subject, view: RunView) -> RunResult | None:
+    """The result of a run that Temporal says is closed; None when Temporal ended it before it could tell."""
+    number = subject.status.run.progress_number if subject.status.run else 0
+    if view.result is None and view.closed is Closed.CANCELED and view.progress is None and number == 0:
+        # Cancelled before its first task: its code never ran, and its first act would have been to say so.
+        return never_ran()
+    return view.result
+
+
+def untold(view: RunView) -> str:
+    """Why a closed run told no result."""
+    return view.unreadable or f"Temporal ended the run ({view.closed or 'gone'}) before it could compensate"
 
 
 def ended(subject: Subject, result: RunResult, view: RunView, now: datetime) -> RunStatus:
@@ -68,7 +77,7 @@ def _record(run: RunRecord, result: RunResult, view: RunView, now: datetime) -> 
     over, started = view.closed_at or now, run.started_at or view.started_at
     return run.model_copy(
         update={
-            "run_id": view.run_id or run.run_id,
+            "run_id": run.run_id or view.first_run_id or view.run_id,
             "outcome": result.phase,
             "version": result.version or run.version,
             "progress_number": max(result.progress_number, run.progress_number),
@@ -106,16 +115,6 @@ def _last_progress(old: RunStatus, result: RunResult) -> ProgressStatus:
     )
 
 
-def _without_result(subject: Subject, view: RunView) -> RunResult:
-    """The result of a run that could not tell its own: Temporal ended it, or it never began."""
-    number = subject.status.run.progress_number if subject.status.run else 0
-    if view.closed is Closed.CANCELED and view.progress is None and number == 0:
-        # Cancelled before its first task: its code never ran, and its first act would have been to say so.
-        return never_ran()
-    how = view.unreadable or f"Temporal ended the run ({view.closed or 'gone'}) before it could compensate"
-    return lost_result(number, how)
-
-
 def never_ran() -> RunResult:
     """The result of a run that was cancelled before it did anything."""
     nothing = CompensationStatus(state=CompensationState.NOTHING_TO_DO)
@@ -124,14 +123,14 @@ def never_ran() -> RunResult:
 
 def lost_result(progress_number: int, how: str) -> RunResult:
     """What is known of a run that Temporal lost or ended by itself: it failed, and what it made is unknown."""
-    unknown = CompensationStatus(state=CompensationState.FAILED, last_error=how[:4096], left=[_UNKNOWN])
-    failure = Failure(type=FailureType.INTERNAL, message=how[:4096])
+    unknown = CompensationStatus(state=CompensationState.FAILED, last_error=how[:4096], left=[UNKNOWN])
+    failure = Failure(type=FailureType.RUN_LOST, message=how[:4096])
     return RunResult(phase=Phase.FAILED, progress_number=progress_number, failure=failure, compensation=unknown)
 
 
 def is_lost(status: RunStatus) -> bool:
     """Whether the run ended without telling what it made."""
-    return status.compensation is not None and _UNKNOWN in status.compensation.left
+    return status.compensation is not None and UNKNOWN in status.compensation.left
 
 
 def summary(result: RunResult) -> str:
@@ -149,18 +148,7 @@ def settled(subject: Subject, now: datetime) -> RunStatus:
     if run is None or run.outcome is None:
         return said(subject, working(Reason.SCHEDULED, _SCHEDULED), now, phase=Phase.PENDING)
     says = _outcome(subject, run)
-    return said(subject, [*says, *_compensated(status)], now, replaces=_AFTER, phase=run.outcome)
-
-
-def not_undone(subject: Subject, now: datetime) -> RunStatus:
-    """A finished run whose resource is deleted and wants its effects undone: that has to wait."""
-    message = (
-        "undo of finished runs is not available in this version; "
-        "set spec.compensation.onDelete to WhenUnfinished or Never to let go"
-    )
-    says = stalled(Reason.COMPENSATION_FAILED, message)
-    says.append(Says(ConditionType.COMPENSATED, ConditionStatus.FALSE, Reason.COMPENSATION_FAILED, message))
-    return said(subject, says, now, replaces=_AFTER)
+    return said(subject, [*says, *_compensated(status)], now, replaces=AFTER, phase=run.outcome)
 
 
 def _outcome(subject: Subject, run: RunRecord) -> list[Says]:
@@ -192,6 +180,7 @@ def _took_back(status: RunStatus) -> bool:
 
 
 _REASONS = {
+    FailureType.RUN_LOST: Reason.RUN_LOST,
     FailureType.RUN_TIMED_OUT: Reason.TIMED_OUT,
     FailureType.APPROVAL_REJECTED: Reason.APPROVAL_REJECTED,
     FailureType.APPROVAL_TIMED_OUT: Reason.APPROVAL_TIMED_OUT,
@@ -209,16 +198,12 @@ def _failed(status: RunStatus) -> tuple[Reason, str]:
 
 def _unsettled(subject: Subject, run: RunRecord, compensation: CompensationStatus) -> tuple[Reason, str]:
     error = compensation.last_error or "the deadline passed"
-    if is_lost(subject.status):
-        return Reason.RUN_LOST, (
-            f"run {run.number}: {error}. What it made is unknown: look for objects labelled "
-            f"{names.LABEL_RUN}={names.run_label(subject.meta.uid, run.number)} and for the run's candidates in the "
-            f"registry. Nothing starts; when nothing is left, an administrator may take the finalizer "
-            f"{names.FINALIZER} off"
-        )
     left = f"; left: {', '.join(compensation.left)}" if compensation.left else ""
+    if is_lost(subject.status):
+        left = f"; look for objects labelled {names.LABEL_RUN}={names.run_label(subject.meta.uid, run.number)}"
     return Reason.COMPENSATION_FAILED, (
-        f"run {run.number} could not take back what it made: {error}{left}. No run starts until that is settled"
+        f"what run {run.number} made could not be taken back: {error}{left}. No run starts until that is settled: "
+        f"a new value of {names.REQUESTED_AT} tries again"
     )
 
 
@@ -235,5 +220,4 @@ def _compensated(status: RunStatus) -> list[Says]:
         case _:
             left = f"left: {', '.join(compensation.left)}" if compensation.left else "the deadline passed"
             error = f"{compensation.last_error}; " if compensation.last_error else ""
-            reason = Reason.RUN_LOST if is_lost(status) else Reason.COMPENSATION_FAILED
-            return [Says(kind, ConditionStatus.FALSE, reason, error + left)]
+            return [Says(kind, ConditionStatus.FALSE, Reason.COMPENSATION_FAILED, error + left)]

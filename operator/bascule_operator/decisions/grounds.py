@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bascule_api import names
 from bascule_api.base import ParameterValue
 from bascule_api.conditions import ConditionStatus, ConditionType, Reason
 from bascule_api.parameters import parameter_errors
 from bascule_api.procedures import PinnedProcedure, Procedure, Use
-from bascule_api.tenants import Tenant
+from bascule_api.progress import TenantFacts
+from bascule_api.tenants import StepsSpec, Tenant
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.views import Grounds, Problem
+
+
+def tenant_facts(name: str, tenant: Tenant | None) -> TenantFacts:
+    """What a run needs to know of its tenant; of one that is gone, what every tenant has unless it says otherwise."""
+    return TenantFacts(
+        name=name,
+        steps_namespace=tenant.steps_namespace if tenant else names.steps_namespace(name),
+        service_account=(tenant.spec.steps if tenant else StepsSpec()).service_account_name,
+    )
 
 
 @dataclass(frozen=True)

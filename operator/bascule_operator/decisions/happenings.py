@@ -38,6 +38,14 @@ def started(run: RunRecord) -> Happening:
     return Happening("RunStarted", f"run {run.number} of revision {run.revision} started, by {run.trigger.lower()}")
 
 
+def let_go(status: RunStatus, reason: str, who: str) -> Happening:
+    """A person let go of what was not taken back."""
+    number = status.run.number if status.run else 0
+    left = ", ".join(status.compensation.left) if status.compensation else ""
+    note = f"run {number}: let go of by force ({reason}), the annotation set by {who}; left: {left or 'not known'}"
+    return Happening("Forced", note, warning=True)
+
+
 def _same_run(old: RunStatus, new: RunStatus) -> bool:
     return old.run is not None and new.run is not None and old.run.number == new.run.number
 
@@ -77,7 +85,9 @@ def _compensation(old: RunStatus, new: RunStatus) -> list[Happening]:
             left = ", ".join(new.compensation.left) or new.compensation.last_error
             return [Happening("CompensationFailed", f"run {number}: {left}", True)]
         case CompensationState.RUNNING:
-            return [Happening("Compensating", f"run {number}: taking back {new.compensation.total} effects")]
+            total, again = new.compensation.total, new.compensation.attempt
+            what = f"{total} effects" if total else "what it made"
+            return [Happening("Compensating", f"run {number}: taking back {what}, attempt {max(1, again)}")]
         case _:
             return []
 

@@ -21,10 +21,10 @@ from bascule_api.image_builds import (
     SourceStatus,
 )
 from bascule_api.procedures import Use
-from bascule_api.progress import RunIdentity, TenantFacts
+from bascule_api.progress import RunIdentity
 from bascule_api.runs import FailureType
 from bascule_operator.decisions.conditions import Says, conditions
-from bascule_operator.decisions.grounds import Wants
+from bascule_operator.decisions.grounds import Wants, tenant_facts
 from bascule_operator.decisions.views import Grounds, RunView
 
 KIND = "ImageBuild"
@@ -53,14 +53,9 @@ def wants(spec: ImageBuildSpec) -> list[Wants]:
 
 def workflow_input(spec: ImageBuildSpec, run: RunIdentity, grounds: Grounds) -> ImageBuildInput:
     """The input of the run's workflow."""
-    tenant = grounds.tenant
     return ImageBuildInput(
         run=run,
-        tenant=TenantFacts(
-            name=tenant.metadata.name,
-            steps_namespace=tenant.steps_namespace,
-            service_account=tenant.spec.steps.service_account_name,
-        ),
+        tenant=tenant_facts(grounds.tenant.metadata.name, grounds.tenant),
         timeout_seconds=spec.timeout.seconds,
         compensation=spec.compensation,
         suspended=False,

@@ -2,109 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from urllib.parse import quote
 
 from bascule_api import names
-from bascule_api.conditions import Phase
-from bascule_api.progress import RunIdentity
-from bascule_api.runs import CancelCause, OnDelete, RunRecord, RunStatus, Trigger
-from bascule_operator.decisions import endings, starts, status
+from bascule_api.runs import CancelCause, OnDelete, RunRecord, Trigger
+from bascule_operator.decisions import endings, starts, status, undoing
+from bascule_operator.decisions.moves import (
+    AddFinalizer,
+    CancelRun,
+    Decision,
+    Leave,
+    Look,
+    Observed,
+    Project,
+    SendDesired,
+    StartRun,
+    belongs,
+    identity_of,
+    next_look,
+    release,
+)
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import Grounds, Problem, RunState, RunView
-
-NO_NEWS_SECONDS = 30.0
-STARTED_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Observed:
-    """Everything that a decision rests on."""
-
-    subject: Subject
-    fresh: bool
-    """Whether resource, Tenant and Procedures were read from the API server for this decision."""
-    grounds: Grounds | Problem
-    view: RunView
-    silence: str
-    """What Temporal does instead of answering; empty when it answered, or was not asked."""
-    now: datetime
-    ui_url: str = ""
-
-
-@dataclass(frozen=True)
-class Look:
-    """More has to be known: the resource as it is now, or the run as Temporal has it."""
-
-    fresh: bool = False
-    describe: bool = False
-
-
-@dataclass(frozen=True)
-class AddFinalizer:
-    """Before anything starts."""
-
-
-@dataclass(frozen=True)
-class ReleaseFinalizer:
-    """Nothing of the resource's runs is left."""
-
-
-@dataclass(frozen=True)
-class Leave:
-    """Nothing of this resource is ours."""
-
-
-@dataclass(frozen=True)
-class Project:
-    """Write the status if it changed. `then`: whether to decide again at once; `again`: after how many seconds."""
-
-    status: RunStatus
-    then: bool = False
-    again: float | None = None
-    urgent: bool = False
-    """Whether the write precedes an act and may not wait its turn."""
-    ended: RunStatus | None = None
-    """The status between: the end of a run, written together with the intent of the next."""
-
-
-@dataclass(frozen=True)
-class StartRun:
-    """The intent is written: start its workflow."""
-
-    identity: RunIdentity
-    run: RunRecord
-    grounds: Grounds
-
-
-@dataclass(frozen=True)
-class CancelRun:
-    """Ask the run to stop and to take back what it made."""
-
-    run: RunRecord
-    reason: str
-
-
-@dataclass(frozen=True)
-class SendDesired:
-    """Tell the run whether it should be suspended."""
-
-    run: RunRecord
-    sequence: int
-    suspended: bool
-    status: RunStatus
-    """To be written once it was told."""
-
-
-Decision = Look | AddFinalizer | ReleaseFinalizer | Leave | Project | StartRun | CancelRun | SendDesired
 
 
 def decide(observed: Observed) -> Decision:
     """Choose the next single step that moves the resource towards what it wants."""
-    if observed.subject.unfinished is not None:
-        return _with_run(observed, observed.subject.unfinished)
-    if observed.subject.deleting:
+    subject = observed.subject
+    if undoing.is_forced(subject):
+        return undoing.let_go(observed)
+    if subject.unfinished is not None:
+        return _with_run(observed, subject.unfinished)
+    if subject.undoing is not None:
+        return undoing.go_on(observed)
+    if subject.deleting:
         return _leaving(observed)
     return _idle(observed)
 
@@ -113,7 +45,8 @@ def _with_run(observed: Observed, run: RunRecord) -> Decision:
     subject, view = observed.subject, observed.view
     if observed.silence:
         return Project(status.unavailable(subject, observed.silence, observed.now))
-    if view.state is RunState.UNKNOWN or (view.state is not RunState.OPEN and not view.described):
+    unsure = view.state is not RunState.OPEN or undoing.was_reset(run, view)
+    if view.state is RunState.UNKNOWN or (unsure and not view.described):
         return Look(describe=True)
     match view.state:
         case RunState.ABSENT:
@@ -127,13 +60,14 @@ def _with_run(observed: Observed, run: RunRecord) -> Decision:
 def _absent(observed: Observed, run: RunRecord) -> Decision:
     """Temporal knows no such run: it was lost, or it was never started."""
     subject = observed.subject
-    if run.run_id:
+    if run.run_id or run.outcome is not None:
         how = f"Temporal does not know the workflow {run.workflow_id} in {run.temporal_namespace} any more"
-        return Project(
-            endings.ended(subject, endings.lost_result(run.progress_number, how), observed.view, observed.now)
-        )
+        return Project(undoing.lost(subject, how, observed.view, observed.now), then=True, urgent=True)
     if subject.deleting:
-        return _release(observed)
+        if not undoing.leaves_something(subject):
+            return release(observed)
+        marked = _marked(subject, CancelCause.DELETED)
+        return Project(endings.ended(marked, endings.never_ran(), observed.view, observed.now), then=True)
     if starts.cancel_cause(subject) is CancelCause.REQUESTED:
         marked = _marked(subject, CancelCause.REQUESTED)
         return Project(endings.ended(marked, endings.never_ran(), observed.view, observed.now), then=True)
@@ -145,7 +79,8 @@ def _open(observed: Observed, run: RunRecord) -> Decision:
     if not subject.deleting and view.identity is not None and not belongs(view.identity, subject, run):
         # Somebody used the id before, such as a leader that was paused: its run is cancelled by the sweep.
         return _intend(observed, run.trigger, run.number + 1)
-    cause = run.cancel_cause or starts.cancel_cause(subject)
+    reset = CancelCause.RESET if undoing.was_reset(run, view) else None
+    cause = run.cancel_cause or reset or starts.cancel_cause(subject)
     if cause is not None and run.cancel_cause is None:
         if not observed.fresh:
             return Look(fresh=True, describe=True)
@@ -154,24 +89,13 @@ def _open(observed: Observed, run: RunRecord) -> Decision:
     if cause is not None and not view.cancel_requested:
         if not view.described:
             return Look(describe=True)
-        return CancelRun(run, _cancel_words(run))
+        return CancelRun(run, _cancel_words(subject, run))
     if cause is None and subject.spec is not None and subject.suspended != run.suspended:
         told = run.model_copy(update={"suspended": subject.suspended})
         after = subject.with_status(subject.status.model_copy(update={"run": told}))
         return SendDesired(run, subject.meta.generation, subject.suspended, status.running(after, view, observed.now))
-    return Project(status.running(subject, view, observed.now), again=_next_look(view))
-
-
-def _next_look(view: RunView) -> float | None:
-    """When to ask again without news. A run that said its last word closes within moments."""
-    if view.progress is None:
-        return STARTED_SECONDS if not view.described else NO_NEWS_SECONDS
-    return 0.3 if view.progress.phase.terminal else None
-
-
-def belongs(identity: RunIdentity, subject: Subject, run: RunRecord) -> bool:
-    """Whether a run in Temporal is the one that the status speaks of."""
-    return (identity.uid, identity.number, identity.revision) == (subject.meta.uid, run.number, run.revision)
+    ending = view.progress is not None and view.progress.phase.terminal
+    return Project(status.running(subject, view, observed.now), again=next_look(view, ending=ending))
 
 
 def _marked(subject: Subject, cause: CancelCause) -> Subject:
@@ -185,26 +109,29 @@ def _marked(subject: Subject, cause: CancelCause) -> Subject:
     return subject.with_status(subject.status.model_copy(update=update))
 
 
-def _cancel_words(run: RunRecord) -> str:
+def _cancel_words(subject: Subject, run: RunRecord) -> str:
     match run.cancel_cause:
         case CancelCause.SUPERSEDED:
             return "superseded: the spec changed"
         case CancelCause.REQUESTED:
             return f"cancelled: {run.cancel_reason}"
+        case CancelCause.RESET:
+            return "the run was reset: what it made before that is taken back as well"
         case _:
-            return "the resource is deleted"
+            releases_only = undoing.on_delete(subject) is OnDelete.NEVER
+            return names.CANCEL_DELETED_RELEASES_ONLY if releases_only else names.CANCEL_DELETED
 
 
 def _closed(observed: Observed) -> Decision:
     """The run is over. Its end and the start of the next wanted one are one write."""
     run = observed.subject.unfinished
     assert run is not None  # noqa: S101 - the caller has an unfinished run
-    subject, identity = observed.subject, observed.view.identity
+    subject, view, identity = observed.subject, observed.view, observed.view.identity
     if not subject.deleting and identity is not None and not belongs(identity, subject, run):
         return _intend(observed, run.trigger, run.number + 1)
-    over = endings.finished(subject, observed.view, observed.now)
-    if subject.deleting:
-        return Project(over, then=True)
+    over = undoing.finished(subject, view, observed.now)
+    if subject.deleting or subject.with_status(over).undoing is not None:
+        return Project(over, then=True, urgent=True)
     after = decide(
         Observed(
             subject=subject.with_status(over),
@@ -227,34 +154,19 @@ def _closed(observed: Observed) -> Decision:
 
 def _leaving(observed: Observed) -> Decision:
     """The resource is being deleted and nothing of it runs."""
-    subject = observed.subject
-    if not subject.finalized:
-        return Leave()
-    run, compensation = subject.run, subject.status.compensation
-    if run is None:
-        return _release(observed)
-    if compensation is None or not compensation.state.settled:
-        return Project(endings.settled(subject, observed.now))
-    on_delete = subject.spec.compensation.on_delete if subject.spec else OnDelete.WHEN_UNFINISHED
-    if on_delete is OnDelete.ALWAYS and run.outcome is Phase.SUCCEEDED:
-        return Project(endings.not_undone(subject, observed.now))
-    return _release(observed)
-
-
-def _release(observed: Observed) -> Decision:
     if not observed.subject.finalized:
         return Leave()
-    return ReleaseFinalizer() if observed.fresh else Look(fresh=True, describe=observed.view.described)
+    return undoing.leaving(observed) if observed.subject.run else release(observed)
 
 
 def _idle(observed: Observed) -> Decision:
     """Nothing runs. Whether something should, and what keeps it from starting."""
     subject, now = observed.subject, observed.now
-    if subject.spec is None:
-        return Project(status.rejected(subject, subject.invalid, now))
     compensation = subject.status.compensation
     if subject.run is not None and compensation is not None and not compensation.state.settled:
-        return Project(endings.settled(subject, now))
+        return undoing.held(observed)
+    if subject.spec is None:
+        return Project(status.rejected(subject, subject.invalid, now))
     trigger = starts.wanted(subject)
     if trigger is None:
         return Project(endings.settled(_uncancelled(subject), now))
@@ -315,16 +227,4 @@ def _record(observed: Observed, grounds: Grounds, trigger: Trigger, number: int)
         temporal_namespace=temporal_namespace,
         workflow_id=workflow_id,
         url=base if observed.ui_url else "",
-    )
-
-
-def identity_of(subject: Subject, run: RunRecord) -> RunIdentity:
-    return RunIdentity(
-        kind=subject.kind,
-        namespace=subject.meta.namespace or "",
-        name=subject.meta.name,
-        uid=subject.meta.uid,
-        number=run.number,
-        revision=run.revision,
-        tenant=run.tenant,
     )

@@ -30,7 +30,7 @@ def wanted(subject: Subject) -> Trigger | None:
         return Trigger.REVISION
     if not subject.scheduled and (subject.differs_from(last.revision) or _does_not_count(last)):
         return Trigger.REVISION
-    return Trigger.REQUEST if _new_request(subject) else None
+    return Trigger.REQUEST if asks_again(subject) else None
 
 
 def _does_not_count(run: RunRecord) -> bool:
@@ -38,7 +38,8 @@ def _does_not_count(run: RunRecord) -> bool:
     return run.cancel_cause is CancelCause.SUPERSEDED and run.outcome is not Phase.SUCCEEDED
 
 
-def _new_request(subject: Subject) -> bool:
+def asks_again(subject: Subject) -> bool:
+    """Whether there is a request that was not taken up."""
     # A run without a record of what was handled: that part of the status was lost, and starts nothing.
     return bool(subject.request) and subject.status.handled is not None and subject.request != subject.handled.request
 

@@ -81,9 +81,11 @@ def suspended(subject: Subject, now: datetime) -> RunStatus:
     return said(subject, working(Reason.SUSPENDED, message), now, phase=Phase.SUSPENDED)
 
 
-def throttled(subject: Subject, throttle: Throttled, now: datetime) -> RunStatus:
-    """A re-run is wanted too soon; the phase is still that of the last run."""
-    message = f"the requested re-run starts at {stamp(throttle.until)}: at most one a minute and ten an hour"
+def throttled(
+    subject: Subject, throttle: Throttled, now: datetime, what: str = "the requested re-run starts"
+) -> RunStatus:
+    """A re-run, or another attempt, is wanted too soon; the phase is still that of the last run."""
+    message = f"{what} at {stamp(throttle.until)}: at most one a minute and ten an hour"
     return said(subject, working(Reason.RERUN_THROTTLED, message), now)
 
 
@@ -115,11 +117,16 @@ def unavailable(subject: Subject, silence: str, now: datetime) -> RunStatus:
     if before is not None and known:
         message = before.message
     else:
-        run = subject.unfinished
-        effect = f"run {run.number} goes on unseen or waits" if run and run.run_id else "nothing can start"
-        message = f"{begin}{stamp(now)}: {effect}; tried again until it does"
+        message = f"{begin}{stamp(now)}: {_unseen(subject)}; tried again until it does"
     phase = subject.status.phase or Phase.PENDING
     return said(subject, working(Reason.TEMPORAL_UNAVAILABLE, message), now, phase=phase)
+
+
+def _unseen(subject: Subject) -> str:
+    run = subject.unfinished
+    if subject.undoing is not None and subject.run is not None:
+        return f"what run {subject.run.number} left is not taken back yet"
+    return f"run {run.number} goes on unseen or waits" if run and run.run_id else "nothing can start"
 
 
 def running(subject: Subject, view: RunView, now: datetime) -> RunStatus:
@@ -131,7 +138,8 @@ def running(subject: Subject, view: RunView, now: datetime) -> RunStatus:
         progress = None  # an older row of the feed: progress never goes backwards
     record = run.model_copy(
         update={
-            "run_id": view.run_id or run.run_id,
+            # After a reset it stays the one that was started: the other is not this run.
+            "run_id": run.run_id or view.first_run_id or view.run_id,
             "started_at": run.started_at or view.started_at,
             "version": (progress.version if progress else "") or run.version,
             "progress_number": progress.number if progress else run.progress_number,
@@ -140,7 +148,7 @@ def running(subject: Subject, view: RunView, now: datetime) -> RunStatus:
     fields = _progress_fields(subject, progress) if progress else {}
     told = subject.with_status(subject.status.model_copy(update=fields | {"run": record}))
     replaces = RUN_LIFE + ((ConditionType.RUN_HEALTHY,) if view.described or progress else ())
-    says = [*_open_says(told, progress), *_health(view)]
+    says = [*_open_says(told, progress), *health(view)]
     return said(told, says, now, replaces=replaces, phase=_open_phase(progress, subject.status.phase))
 
 
@@ -157,7 +165,8 @@ _PAUSED = (
 )
 
 
-def _health(view: RunView) -> list[Says]:
+def health(view: RunView) -> list[Says]:
+    """What is wrong with the code of a live workflow, or with how it is kept."""
     if view.paused:
         return [Says(ConditionType.RUN_HEALTHY, ConditionStatus.FALSE, Reason.PAUSED_IN_TEMPORAL, _PAUSED)]
     if view.unreadable:
@@ -178,6 +187,9 @@ def _open_says(subject: Subject, progress: Progress | None) -> list[Says]:
         return working(Reason.DELETING, f"deleted: run {run.number} is cancelled and takes back what it made; {doing}")
     if run.cancel_cause is CancelCause.SUPERSEDED:
         return working(Reason.SUPERSEDED, f"the spec changed: run {run.number} is cancelled first; {doing}")
+    if run.cancel_cause is CancelCause.RESET:
+        reset = f"run {run.number} was reset in Temporal: what goes on there instead is stopped first; {doing}"
+        return working(Reason.COMPENSATING, reset)
     if run.cancel_cause is not None:
         return working(Reason.COMPENSATING, f"cancelled ({run.cancel_reason or 'no reason given'}); {doing}")
     if progress is None:
@@ -240,11 +252,12 @@ def _progress_fields(subject: Subject, progress: Progress) -> dict[str, Any]:
             message=progress.message[:256],
         ),
         "waiting_for": waits.waiting_for(subject, progress.waiting),
-        "compensation": _compensation(progress.compensation) if progress.compensation else None,
+        "compensation": compensation_of(progress.compensation) if progress.compensation else None,
     }
 
 
-def _compensation(progress: CompensationProgress) -> CompensationStatus:
+def compensation_of(progress: CompensationProgress) -> CompensationStatus:
+    """A run's own compensation, as its progress tells it."""
     return CompensationStatus(
         state=progress.state,
         attempt=1,

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from bascule_api import names, revisions
 from bascule_api.base import ObjectMeta
-from bascule_api.runs import Handled, RunRecord, RunSpec, RunStatus
+from bascule_api.conditions import CompensationState
+from bascule_api.runs import CompensationStatus, Handled, RunRecord, RunSpec, RunStatus
 
 _ANNOTATION_LIMIT = 200
 
@@ -45,10 +46,12 @@ class Subject:
     @property
     def unfinished(self) -> RunRecord | None:
         """The run that is not over yet, or whose end is not known in full."""
-        run = self.status.run
-        if run is None or not run.workflow_id:
-            return None
-        return run if run.outcome is None or self.status.compensation is None else None
+        return _unfinished(self.status)
+
+    @property
+    def undoing(self) -> CompensationStatus | None:
+        """The undo workflow of the last run, intended or going on; None when there is none."""
+        return _undoing(self.status)
 
     @property
     def handled(self) -> Handled:
@@ -70,6 +73,11 @@ class Subject:
     def cancel(self) -> str:
         return as_stored(self.meta.annotations.get(names.CANCEL, ""))
 
+    @property
+    def force(self) -> str:
+        """Why whoever may do so lets go of what was not taken back; empty when nobody does."""
+        return as_stored(self.meta.annotations.get(names.FORCE_DELETE, "").strip())
+
     def differs_from(self, stored: str) -> bool:
         """Whether the spec's revision is another than a stored one.
 
@@ -84,6 +92,26 @@ class Subject:
 
     def with_status(self, status: RunStatus) -> Subject:
         return replace(self, status=status)
+
+
+def _unfinished(status: RunStatus) -> RunRecord | None:
+    run = status.run
+    if run is None or not run.workflow_id:
+        return None
+    return run if run.outcome is None or status.compensation is None else None
+
+
+def _undoing(status: RunStatus) -> CompensationStatus | None:
+    undo = status.compensation
+    if status.run is None or status.run.outcome is None or undo is None or not undo.workflow_id:
+        return None
+    return undo if undo.state is CompensationState.RUNNING else None
+
+
+def watched(status: RunStatus) -> str:
+    """Id of the live workflow: the unfinished run, or what undoes the last one; empty when nothing is live."""
+    run, undo = _unfinished(status), _undoing(status)
+    return run.workflow_id if run else undo.workflow_id if undo else ""
 
 
 def as_stored(annotation: str) -> str:
@@ -137,6 +165,15 @@ def _recalled(status: RunStatus) -> RunStatus:
         finished_at=last.finished_at,
     )
     return status.model_copy(update={"run": run})
+
+
+def set_by(body: dict[str, Any], annotation: str) -> str:
+    """Which client set an annotation last, and when: who asked is known to the API server's audit log alone."""
+    for entry in body["metadata"].get("managedFields") or []:
+        fields = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
+        if f"f:{annotation}" in (fields.get("f:annotations") or {}):
+            return f"{entry.get('manager', '')} at {entry.get('time', '')}"
+    return "unknown"
 
 
 def explain(error: ValidationError, root: str) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bascule_api.conditions import Reason
 from bascule_api.procedures import PinnedProcedure
-from bascule_api.progress import Progress, RunIdentity, RunResult
+from bascule_api.progress import Progress, RunIdentity, RunResult, UndoResult
 from bascule_api.tenants import Tenant
 
 
@@ -39,12 +39,16 @@ class RunView:
     state: RunState = RunState.UNKNOWN
     described: bool = False
     run_id: str = ""
+    first_run_id: str = ""
+    """The execution that its chain began with; another than `run_id` after a reset."""
     closed: Closed | None = None
     started_at: datetime | None = None
     closed_at: datetime | None = None
     identity: RunIdentity | None = None
     progress: Progress | None = None
     result: RunResult | None = None
+    undone: UndoResult | None = None
+    """The result of an undo workflow."""
     cancel_requested: bool = False
     task_attempt: int = 0
     """Attempt of the pending workflow task; more than a few mean that the run's code fails."""

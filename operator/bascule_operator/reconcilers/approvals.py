@@ -26,7 +26,7 @@ from bascule_operator.errors import (
     TemporalError,
     UpdateRejectedError,
 )
-from bascule_operator.reconcilers.runs import RunKind
+from bascule_operator.reconcilers.kinds import RunKind
 from bascule_operator.reconcilers.world import News, World
 from bascule_operator.store import Json, Key
 from bascule_operator.sweep import undecided

@@ -11,19 +11,22 @@ from bascule_api.image_builds import (
     ImageBuildStatus,
 )
 from bascule_api.runs import RunStatus
-from bascule_operator.decisions import image_builds
+from bascule_operator.decisions import effects, image_builds
 from bascule_operator.decisions.image_builds import Published
+from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import RunView
-from bascule_operator.reconcilers.runs import RunKind
+from bascule_operator.reconcilers.kinds import RunKind
 from bascule_operator.reconcilers.world import World
 from bascule_operator.store import Key, Store
 
 
-def complete(world: World, key: Key, old: RunStatus, new: RunStatus, view: RunView) -> RunStatus:
+def complete(world: World, key: Key, subject: Subject, new: RunStatus, view: RunView) -> RunStatus:
     """The status with what concerns the image."""
+    old = subject.status
     if not isinstance(old, ImageBuildStatus) or not isinstance(new, ImageBuildStatus):
         raise TypeError("an ImageBuild has an ImageBuildStatus")
-    return image_builds.complete(old, new, view, _rivals(world.store, key, new), world.clock())
+    told = image_builds.complete(old, new, view, _rivals(world.store, key, new), world.clock())
+    return effects.recorded(subject, told, view)
 
 
 def _rivals(store: Store, key: Key, status: ImageBuildStatus) -> list[Published]:
@@ -61,5 +64,6 @@ KIND = RunKind(
     fields=REVISION_FIELDS,
     wants=image_builds.wants,
     workflow_input=image_builds.workflow_input,
+    undo_input=effects.undo_input,
     complete=complete,
 )

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from bascule_api import names
 from bascule_api.conditions import Reason
-from bascule_api.progress import Desired, RunIdentity, RunInput, RunResult
-from bascule_api.runs import RunRecord, RunSpec, RunStatus
+from bascule_api.progress import Desired, UndoResult
+from bascule_api.runs import RunRecord, RunStatus
 from bascule_operator import apply, metrics, observe
 from bascule_operator.connections.temporal import Place
-from bascule_operator.decisions import life
-from bascule_operator.decisions.grounds import Wants, find_grounds
-from bascule_operator.decisions.happenings import Happening, happenings, started
-from bascule_operator.decisions.subjects import Subject, parse
+from bascule_operator.decisions import life, moves
+from bascule_operator.decisions.grounds import find_grounds, tenant_facts
+from bascule_operator.decisions.happenings import Happening, happenings, let_go, started
+from bascule_operator.decisions.subjects import Subject, parse, set_by, watched
 from bascule_operator.decisions.views import Grounds, Problem, RunState, RunView
 from bascule_operator.decisions.wire import wire
 from bascule_operator.errors import (
@@ -26,8 +24,10 @@ from bascule_operator.errors import (
     ConflictError,
     GoneError,
     NamespaceMissingError,
+    OperatorError,
     TemporalError,
 )
+from bascule_operator.reconcilers.kinds import RunKind
 from bascule_operator.reconcilers.world import News, World
 from bascule_operator.store import Json, Key
 
@@ -37,21 +37,6 @@ WRITE_INTERVAL = 1.0
 """Seconds between two writes of one status, unless the phase changes."""
 _PASSES = 12
 """Decisions of one reconciliation; more mean that something changes under our hands: start over later."""
-
-
-@dataclass(frozen=True)
-class RunKind:
-    """What a kind adds to what all have in common."""
-
-    kind: str
-    spec: type[RunSpec]
-    status: type[RunStatus]
-    result: type[RunResult]
-    fields: tuple[str, ...]
-    wants: Callable[[Any], list[Wants]]
-    workflow_input: Callable[[Any, RunIdentity, Grounds], RunInput]
-    complete: Callable[[World, Key, RunStatus, RunStatus, RunView], RunStatus]
-    """(world, key, old status, new status, view) -> the new status with the kind's own fields."""
 
 
 @dataclass
@@ -88,7 +73,7 @@ class RunsReconciler:
             try:
                 done, again = await self._step(key, now, news)
             except ConflictError:
-                done, again = await self._look(key, now, life.Look(fresh=True))
+                done, again = await self._look(key, now, moves.Look(fresh=True))
             except GoneError:
                 self._gone(key)
                 return None
@@ -99,8 +84,7 @@ class RunsReconciler:
         raise ConflictError(f"{key} changes faster than it can be reconciled")
 
     def _view_in(self, news: News | None, body: Json) -> RunView:
-        run = (body.get("status") or {}).get("run") or {}
-        return news.view if news and news.workflow_id == run.get("workflowId") else RunView()
+        return news.view if news and news.workflow_id == watched(self._parse(body).status) else RunView()
 
     def _gone(self, key: Key) -> None:
         self._world.store.remove(key)
@@ -111,7 +95,7 @@ class RunsReconciler:
         """Decide once and carry that out. Returns whether that was all, and when to look again."""
         subject = self._parse(now.body)
         decision = life.decide(
-            life.Observed(
+            moves.Observed(
                 subject=subject,
                 fresh=now.fresh,
                 grounds=await self._grounds(subject, now),
@@ -122,21 +106,25 @@ class RunsReconciler:
             )
         )
         match decision:
-            case life.Look():
+            case moves.Look():
                 return await self._look(key, now, decision)
-            case life.Leave():
+            case moves.Leave():
                 return True, None
-            case life.AddFinalizer():
+            case moves.AddFinalizer():
                 return await self._finalizers(key, now, [*subject.meta.finalizers, names.FINALIZER])
-            case life.ReleaseFinalizer():
+            case moves.ReleaseFinalizer():
                 return await self._release(key, now, subject)
-            case life.Project():
+            case moves.Project():
                 return await self._project(key, now, subject, decision, news)
-            case life.StartRun():
+            case moves.StartRun():
                 return await self._start(key, now, subject, decision)
-            case life.CancelRun():
+            case moves.StartUndo():
+                return await self._start_undo(key, now, subject, decision)
+            case moves.CancelRun():
                 return await self._cancel(key, now, decision)
-            case life.SendDesired():
+            case moves.LetGo():
+                return await self._let_go(key, now, subject, decision)
+            case moves.SendDesired():
                 return await self._send(key, now, subject, decision)
 
     def _parse(self, body: Json) -> Subject:
@@ -163,29 +151,25 @@ class RunsReconciler:
         else:
             self._world.store.put(key, body)
 
-    async def _look(self, key: Key, now: _Pass, look: life.Look) -> tuple[bool, float | None]:
+    async def _look(self, key: Key, now: _Pass, look: moves.Look) -> tuple[bool, float | None]:
         if look.fresh:
             body = await observe.read(self._world.kube, key)
             if body is None:
                 raise GoneError(str(key))
             self._seen(key, now, body)
         if look.describe:
-            run = self._parse(now.body).run
-            if run is None:
-                return False, None
-            await self._describe(now, run)
+            await self._describe(now, self._parse(now.body))
         return False, None
 
-    async def _describe(self, now: _Pass, run: RunRecord) -> None:
-        place = self._place(run)
+    async def _describe(self, now: _Pass, subject: Subject) -> None:
+        run, workflow_id = subject.run, watched(subject.status)
+        if run is None or not workflow_id:
+            return
+        result = UndoResult if subject.undoing else self._kind.result
         try:
-            now.view = await observe.describe(self._world.temporal, place, run.workflow_id, self._kind.result)
-        except NamespaceMissingError as error:
-            if run.run_id:
-                now.view = RunView(state=RunState.ABSENT, described=True)
-            else:
-                _silent(now, error)  # registered a moment ago: it takes a while until every frontend knows it
-        except TemporalError as error:
+            now.view = await observe.describe(self._world.temporal, self._place(run), workflow_id, result)
+        except (TemporalError, NamespaceMissingError) as error:
+            # A namespace may have been registered a moment ago: it takes a while until every frontend knows it.
             _silent(now, error)
 
     def _place(self, run: RunRecord) -> Place:
@@ -209,9 +193,9 @@ class RunsReconciler:
         return True, None
 
     async def _project(
-        self, key: Key, now: _Pass, subject: Subject, decision: life.Project, news: News | None
+        self, key: Key, now: _Pass, subject: Subject, decision: moves.Project, news: News | None
     ) -> tuple[bool, float | None]:
-        new, happened = self._completed(key, now, subject.status, decision)
+        new, happened = self._completed(key, now, subject, decision)
         status = wire(new)
         if status == wire(subject.status):
             return not decision.then, decision.again
@@ -222,26 +206,25 @@ class RunsReconciler:
         written = await apply.write_status(self._world.kube, key, now.body, status)
         self._written[key] = time.monotonic()
         self._seen(key, now, written)
-        if _another(subject.status.run, new.run):
+        if watched(new) and watched(new) != watched(subject.status):
             # A new intent: nothing of it can have started, and where it did, the start says so.
             now.view = RunView(state=RunState.ABSENT, described=True)
         self._tell(key, now.body, subject.status, new, happened)
         return not decision.then, decision.again
 
     def _as_news(self, subject: Subject, now: _Pass) -> News | None:
-        run = subject.unfinished
-        open_view = run is not None and now.view.state is RunState.OPEN
-        return News(run.workflow_id, now.view) if run is not None and open_view else None
+        live = watched(subject.status)
+        return News(live, now.view) if live and now.view.state is RunState.OPEN else None
 
     def _completed(
-        self, key: Key, now: _Pass, old: RunStatus, decision: life.Project
+        self, key: Key, now: _Pass, subject: Subject, decision: moves.Project
     ) -> tuple[RunStatus, list[Happening]]:
         """The status with the kind's own fields, and what happened on the way to it."""
-        complete = self._kind.complete
-        new = complete(self._world, key, old, decision.status, now.view)
+        complete, old = self._kind.complete, subject.status
+        new = complete(self._world, key, subject, decision.status, now.view)
         if decision.ended is None:
             return new, happenings(old, new)
-        between = complete(self._world, key, old, decision.ended, now.view)
+        between = complete(self._world, key, subject, decision.ended, now.view)
         return new, happenings(old, between) + happenings(between, new)
 
     def _tell(self, key: Key, body: Json, old: RunStatus, new: RunStatus, happened: list[Happening]) -> None:
@@ -255,7 +238,7 @@ class RunsReconciler:
                 metrics.RUNS_FINISHED.labels(self._kind.kind, tenant, past.phase).inc()
                 extra = {"resource": str(key), "tenant": tenant, "run": past.number, "outcome": past.phase}
                 log.info("run finished: %s", past.summary, extra=extra)
-        if _unfinished(old) != _unfinished(new):
+        if bool(watched(old)) != bool(watched(new)):
             self._tell_tenant(new.run)
         entry = self._world.store.get(key)
         if entry and getattr(old, "published", None) != getattr(new, "published", None):
@@ -267,7 +250,7 @@ class RunsReconciler:
             self._world.queue.add(Key("Tenant", "", run.tenant), delay=3.0)
 
     async def _start(
-        self, key: Key, now: _Pass, subject: Subject, decision: life.StartRun
+        self, key: Key, now: _Pass, subject: Subject, decision: moves.StartRun
     ) -> tuple[bool, float | None]:
         run = decision.run
         message = self._kind.workflow_input(subject.spec, decision.identity, decision.grounds)
@@ -278,7 +261,7 @@ class RunsReconciler:
             )
         except AlreadyStartedError:
             log.info("run was started before", extra=extra)
-            await self._describe(now, run)
+            await self._describe(now, subject)
             return False, None
         except (TemporalError, NamespaceMissingError) as error:
             _silent(now, error)
@@ -286,9 +269,49 @@ class RunsReconciler:
         log.info("run started", extra=extra | {"run_id": run_id})
         metrics.RUNS_STARTED.labels(self._kind.kind, run.tenant).inc()
         self._world.recorder.record(key, now.body, started(run))
-        return True, life.STARTED_SECONDS
+        return True, moves.STARTED_SECONDS
 
-    async def _cancel(self, key: Key, now: _Pass, decision: life.CancelRun) -> tuple[bool, float | None]:
+    async def _start_undo(
+        self, key: Key, now: _Pass, subject: Subject, decision: moves.StartUndo
+    ) -> tuple[bool, float | None]:
+        run, workflow_id = decision.run, decision.undo.workflow_id
+        # It goes on under the tenant of the run, whatever claims the namespace now, ready or not.
+        await self._refresh(Key("Tenant", "", run.tenant))
+        facts = tenant_facts(run.tenant, self._world.store.tenants.get(run.tenant))
+        message = self._kind.undo_input(subject, decision, facts)
+        extra = {"resource": str(key), "tenant": run.tenant, "workflow": workflow_id, "run": run.number}
+        try:
+            run_id = await apply.start_run(
+                self._world.temporal, self._place(run), workflow_id, decision.identity, message
+            )
+        except AlreadyStartedError:
+            log.info("undo was started before", extra=extra)
+            await self._describe(now, subject)
+            return False, None
+        except (TemporalError, NamespaceMissingError) as error:
+            _silent(now, error)
+            return False, None
+        log.info("undo started", extra=extra | {"run_id": run_id, "scope": decision.undo.scope})
+        return True, moves.STARTED_SECONDS
+
+    async def _let_go(self, key: Key, now: _Pass, subject: Subject, decision: moves.LetGo) -> tuple[bool, float | None]:
+        """Forced by a person: what it leaves behind, and who said so as far as that is known, is put on record."""
+        who = set_by(now.body, names.FORCE_DELETE)
+        if decision.run is not None:
+            try:
+                reason = f"let go of by force: {decision.reason}"
+                place = self._place(decision.run)
+                await apply.cancel_run(self._world.temporal, place, decision.run.workflow_id, reason)
+            except OperatorError as error:
+                log.warning("a run that is let go of was not asked to stop", extra={"error": str(error)})
+        written = await self._project(key, now, subject, moves.Project(decision.status, then=True, urgent=True), None)
+        told = let_go(decision.status, decision.reason, who)
+        self._world.recorder.record(key, now.body, told)
+        extra = {"resource": str(key), "uid": subject.meta.uid, "reason": decision.reason, "set_by": who}
+        log.warning("audit: let go by force, what its runs made stays: %s", told.note, extra=extra)
+        return written
+
+    async def _cancel(self, key: Key, now: _Pass, decision: moves.CancelRun) -> tuple[bool, float | None]:
         run = decision.run
         try:
             await apply.cancel_run(self._world.temporal, self._place(run), run.workflow_id, decision.reason)
@@ -303,7 +326,7 @@ class RunsReconciler:
         return False, None
 
     async def _send(
-        self, key: Key, now: _Pass, subject: Subject, decision: life.SendDesired
+        self, key: Key, now: _Pass, subject: Subject, decision: moves.SendDesired
     ) -> tuple[bool, float | None]:
         run, desired = decision.run, Desired(sequence=decision.sequence, suspended=decision.suspended)
         try:
@@ -311,7 +334,7 @@ class RunsReconciler:
         except TemporalError as error:
             _silent(now, error)
             return False, None
-        told = life.Project(decision.status, then=True, urgent=True)
+        told = moves.Project(decision.status, then=True, urgent=True)
         return await self._project(key, now, subject, told, None)
 
 
@@ -319,11 +342,3 @@ def _silent(now: _Pass, error: Exception) -> None:
     """Temporal gave no answer: the status says so, and the key is retried with backoff."""
     now.silence = error.words if isinstance(error, TemporalError) else "does not know its namespace yet"
     now.trouble = error
-
-
-def _another(old: RunRecord | None, new: RunRecord | None) -> bool:
-    return new is not None and (old is None or old.workflow_id != new.workflow_id)
-
-
-def _unfinished(status: RunStatus) -> bool:
-    return status.run is not None and status.run.outcome is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bascule_api.conditions import CompensationState, Phase, Reason
 from bascule_api.runs import Failure, FailureType
-from bascule_operator.decisions import endings, status
+from bascule_operator.decisions import status, undoing
 from bascule_operator.decisions.happenings import happenings
 from bascule_operator.decisions.views import Problem
 from tests.support.subjects import NOW, a_closed, an_open, build, progress
@@ -13,7 +13,7 @@ from tests.support.subjects import NOW, a_closed, an_open, build, progress
 def test_the_end_of_a_run_and_its_compensation_are_told_once() -> None:
     subject = build().running().subject
     failure = Failure(step="test-smoke", type=FailureType.TEST_FAILED, message="exit code 3")
-    over = endings.finished(subject, a_closed(Phase.FAILED, CompensationState.SUCCEEDED, failure), NOW)
+    over = undoing.finished(subject, a_closed(Phase.FAILED, CompensationState.SUCCEEDED, failure), NOW)
     told = [(item.reason, item.note, item.warning) for item in happenings(subject.status, over)]
     assert told == [
         ("RunFailed", "run 1: test smoke failed: exit code 3", True),

@@ -16,8 +16,8 @@ from bascule_api.image_builds import (
 )
 from bascule_api.runs import CompensationStatus
 from bascule_operator.decisions.conditions import find
-from bascule_operator.decisions.endings import finished
 from bascule_operator.decisions.image_builds import Published, complete
+from bascule_operator.decisions.undoing import finished
 from bascule_operator.decisions.views import RunView
 from tests.support.subjects import NOW, a_closed, build
 

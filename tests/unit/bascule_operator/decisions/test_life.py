@@ -11,7 +11,7 @@ from bascule_api.conditions import CompensationState, ConditionType, Phase, Reas
 from bascule_api.runs import CancelCause, RunStatus, Trigger
 from bascule_operator.decisions import life
 from bascule_operator.decisions.conditions import find
-from bascule_operator.decisions.life import (
+from bascule_operator.decisions.moves import (
     CancelRun,
     Decision,
     Look,
@@ -182,8 +182,8 @@ TABLE = [
     ),
     pytest.param(
         observed(build().finished(Phase.FAILED, "Failed").requested()),
-        ("says", Phase.FAILED, Reason.COMPENSATION_FAILED, 1),
-        id="the last compensation failed: no run starts, not by a request",
+        ("says", Phase.FAILED, Reason.COMPENSATING, 1),
+        id="the last compensation failed: a request tries it again, and no run starts",
     ),
     pytest.param(
         observed(build().finished(Phase.FAILED, "Failed").edited()),
@@ -240,18 +240,13 @@ DELETION = [
     ),
     pytest.param(
         observed(build().deleting().running(), ABSENT),
-        ("says", Phase.FAILED, Reason.RUN_LOST, 1),
-        id="a run that Temporal lost is not let go silently",
+        ("says", Phase.FAILED, Reason.DELETING, 1),
+        id="a run that Temporal lost is undone first",
     ),
     pytest.param(
         observed(build().deleting().running(), silence="does not answer"),
         ("says", Phase.RUNNING, Reason.TEMPORAL_UNAVAILABLE, 1),
         id="Temporal away: it stays, and says so",
-    ),
-    pytest.param(
-        observed(build().deleting().finished().with_spec(compensation={"onDelete": "Always"})),
-        ("says", Phase.SUCCEEDED, Reason.COMPENSATION_FAILED, 1),
-        id="undo of a finished run is not silently left out",
     ),
     pytest.param(
         observed(build().deleting().finished(Phase.FAILED, "Succeeded").with_spec(compensation={"onDelete": "Always"})),
@@ -380,8 +375,8 @@ RUNS = [
     ),
     pytest.param(
         observed(build().running(), a_closed(result=None, closed=Closed.TERMINATED)),
-        ("says", Phase.FAILED, Reason.RUN_LOST, 1),
-        id="terminated in Temporal: lost",
+        ("says", Phase.FAILED, Reason.COMPENSATING, 1),
+        id="terminated in Temporal: lost, and undone at once",
     ),
     pytest.param(
         observed(build().intended(), a_closed(result=None, closed=Closed.CANCELED)),
@@ -389,7 +384,7 @@ RUNS = [
         id="cancelled before its first task: nothing was done",
     ),
     pytest.param(
-        observed(build().running(), ABSENT), ("says", Phase.FAILED, Reason.RUN_LOST, 1), id="unknown to Temporal: lost"
+        observed(build().running(), ABSENT), ("says", Phase.FAILED, Reason.COMPENSATING, 1), id="unknown to Temporal"
     ),
 ]  # fmt: skip
 

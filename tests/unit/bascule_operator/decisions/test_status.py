@@ -10,7 +10,7 @@ import pytest
 from bascule_api.conditions import CompensationState, ConditionType, Phase, Reason, StepState, WaitKind
 from bascule_api.progress import CompensationProgress, WaitingProgress
 from bascule_api.runs import Failure, FailureType, StepStatus
-from bascule_operator.decisions import endings, status
+from bascule_operator.decisions import status, undoing
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.views import RunView
 from bascule_operator.decisions.wire import STATUS_LIMIT, wire
@@ -99,7 +99,7 @@ def test_messages_and_logs_of_steps_are_carried_forward() -> None:
 def test_a_failure_names_the_step_its_message_and_that_it_was_taken_back() -> None:
     failure = Failure(step="test-smoke", type=FailureType.TEST_FAILED, message="exit code 3\n")
     view = a_closed(Phase.FAILED, CompensationState.SUCCEEDED, failure)
-    told = endings.finished(build().running().subject, view, NOW)
+    told = undoing.finished(build().running().subject, view, NOW)
     ready = find(told.conditions, ConditionType.READY)
     assert ready is not None
     assert ready.message == "test smoke failed: exit code 3; what the run had made was taken back"
@@ -107,19 +107,19 @@ def test_a_failure_names_the_step_its_message_and_that_it_was_taken_back() -> No
 
 
 def test_a_run_says_how_long_it_took() -> None:
-    told = endings.finished(build().running().subject, a_closed(), NOW)
+    told = undoing.finished(build().running().subject, a_closed(), NOW)
     assert told.run is not None
     assert (told.run.duration, told.run.outcome) == ("9m", Phase.SUCCEEDED)
 
 
 def test_steps_of_a_run_that_ended_without_a_word_are_not_left_running() -> None:
     steps = [{"name": "a", "state": "Succeeded"}, {"name": "b", "state": "Running"}, {"name": "c", "state": "Pending"}]
-    told = endings.finished(build().running().saying(steps=steps).subject, a_closed(result=None), NOW)
+    told = undoing.finished(build().running().saying(steps=steps).subject, a_closed(result=None), NOW)
     assert [step.state for step in told.steps] == [StepState.SUCCEEDED, StepState.FAILED, StepState.SKIPPED]
 
 
 def test_a_run_that_closed_while_compensating_has_not_settled() -> None:
-    told = endings.finished(build().running().subject, a_closed(Phase.FAILED, CompensationState.RUNNING), NOW)
+    told = undoing.finished(build().running().subject, a_closed(Phase.FAILED, CompensationState.RUNNING), NOW)
     assert told.compensation is not None
     assert told.compensation.state is CompensationState.FAILED
 
@@ -128,7 +128,7 @@ def test_history_keeps_the_last_five() -> None:
     past = [
         {"number": number, "revision": "1-x", "trigger": "Request", "phase": "Failed"} for number in range(6, 1, -1)
     ]
-    told = endings.finished(build().running(7).saying(history=past).subject, a_closed(), NOW)
+    told = undoing.finished(build().running(7).saying(history=past).subject, a_closed(), NOW)
     assert [item.number for item in told.history] == [7, 6, 5, 4, 3]
 
 
@@ -153,21 +153,21 @@ def test_a_condition_changes_its_time_only_when_its_status_flips() -> None:
     assert after is not None
     assert before.message != after.message
     assert after.last_transition_time == before.last_transition_time
-    over = endings.finished(subject.with_status(other), a_closed(), NOW + timedelta(hours=2))
+    over = undoing.finished(subject.with_status(other), a_closed(), NOW + timedelta(hours=2))
     ended = find(over.conditions, ConditionType.READY)
     assert ended is not None
     assert ended.last_transition_time == NOW + timedelta(hours=2)
 
 
 def test_the_status_stays_under_its_limit_whatever_the_steps_say() -> None:
-    told = endings.finished(build().running().subject, a_closed(), NOW)
+    told = undoing.finished(build().running().subject, a_closed(), NOW)
     loud = told.model_copy(update={"steps": [StepStatus(name=f"s{n}", message="é" * 4096) for n in range(64)]})
     assert len(json.dumps(wire(loud)).encode()) <= STATUS_LIMIT
     assert len(wire(loud)["steps"]) == 64
 
 
 def test_what_was_handled_is_written_even_when_it_was_nothing() -> None:
-    told = endings.finished(build().running().subject, a_closed(), NOW)
+    told = undoing.finished(build().running().subject, a_closed(), NOW)
     assert wire(told)["handled"] == {}
 
 

@@ -1,0 +1,32 @@
+"""What each kind that runs brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bascule_api.progress import RunIdentity, RunInput, RunResult, TenantFacts, UndoInput
+from bascule_api.runs import RunSpec, RunStatus
+from bascule_operator.decisions.grounds import Wants
+from bascule_operator.decisions.moves import StartUndo
+from bascule_operator.decisions.subjects import Subject
+from bascule_operator.decisions.views import Grounds, RunView
+from bascule_operator.reconcilers.world import World
+from bascule_operator.store import Key
+
+
+@dataclass(frozen=True)
+class RunKind:
+    """What a kind adds to what all have in common."""
+
+    kind: str
+    spec: type[RunSpec]
+    status: type[RunStatus]
+    result: type[RunResult]
+    fields: tuple[str, ...]
+    wants: Callable[[Any], list[Wants]]
+    workflow_input: Callable[[Any, RunIdentity, Grounds], RunInput]
+    undo_input: Callable[[Subject, StartUndo, TenantFacts], UndoInput]
+    complete: Callable[[World, Key, Subject, RunStatus, RunView], RunStatus]
+    """(world, key, resource as it was, new status, view) -> the new status with the kind's own fields."""
