@@ -33,6 +33,10 @@ LABEL_STEPS_OF = f"{GROUP}/steps-of"
 """On a steps namespace: its tenant. The admission policies hold where it is."""
 ANNOTATION_RUN = f"{GROUP}/run"
 ANNOTATION_RESOURCE = f"{GROUP}/resource"
+LABEL_KEPT_FOR = f"{GROUP}/kept-for"
+"""On a copy of a registry's login that outlives its run: uid of the resource whose publications it can undo."""
+ANNOTATION_SECRET = f"{GROUP}/secret"
+"""On such a copy: name of the Secret that it was copied from."""
 
 # what a tenant's Secret must carry to be used
 LABEL_USE = f"{GROUP}/use"

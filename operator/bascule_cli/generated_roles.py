@@ -7,10 +7,10 @@ STEPS_NAMESPACE_RULES: tuple[dict[str, list[str]], ...] = (
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
     # the last lines of a failed step
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
-    # what a run pinned
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "delete"]},
-    # what a run pinned
-    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "delete"]},
+    # what a run pinned, found by its label when the run is taken back
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "create", "delete"]},
+    # what a run pinned, found by its label when the run is taken back
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "create", "delete"]},
 )
 
 TENANT_NAMESPACE_RULES: tuple[dict[str, list[str]], ...] = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from bascule_workers.activities.image_builds import ImageBuildActivities
+from bascule_workers.activities.publications import PublicationActivities
 from bascule_workers.messages import Candidate, Done, PublishRequest, RemoveCandidateRequest, RestoreTagsRequest
 from bascule_workers.plans import image_builds as plans
 from bascule_workers.ports.registry import Repository
@@ -20,7 +21,8 @@ class Publication:
     """A candidate of one run, and the repository that it goes to."""
 
     subject: Subject
-    activities: ImageBuildActivities
+    builds: ImageBuildActivities
+    activities: PublicationActivities
     request: PublishRequest
     candidates: Repository
     target: Repository
@@ -44,7 +46,7 @@ class Publication:
 @pytest.fixture
 async def publication(subject: Subject) -> Publication:
     world = World()
-    activities = ImageBuildActivities(replace(world.ports(), registry=subject.registry))
+    ports = replace(world.ports(), registry=subject.registry)
     build = image_build()
     candidates, target = subject.repository(), subject.repository()
     annotations = {"dev.bascule.run": plans.run_of(build.run)}
@@ -54,7 +56,7 @@ async def publication(subject: Subject) -> Publication:
     request = PublishRequest(
         **plans.common(build, "publish"), image=image, repository=target.name, tags=["v1", "latest"]
     )
-    return Publication(subject, activities, request, candidates, target)
+    return Publication(subject, ImageBuildActivities(ports), PublicationActivities(ports), request, candidates, target)
 
 
 async def test_published_twice_is_published_once_and_remembers_what_was_before(publication: Publication) -> None:
@@ -118,7 +120,7 @@ async def test_a_candidate_is_deleted_by_its_tag_alone_and_nothing_else_is(publi
     )
 
     for _ in range(2):
-        report = await publication.activities.remove_candidate(request)
+        report = await publication.builds.remove_candidate(request)
         assert isinstance(report, Done)
         assert report.value.items == []
 

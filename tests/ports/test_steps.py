@@ -148,12 +148,12 @@ async def test_stopping_deletes_what_runs_and_waits_for_its_end(
     await steps.run(running, known_note="", limit_seconds=1)
 
     run = running["metadata"]["labels"][names.LABEL_RUN]
-    assert await steps.stop(namespace, run, finished_too=False, limit_seconds=PATIENCE) == []
+    assert (await steps.stop(namespace, run, finished_too=False, limit_seconds=PATIENCE)).remaining == []
     assert [item["metadata"]["name"] for item in _jobs(cluster, namespace)] == [over["metadata"]["name"]]
 
-    assert await steps.stop(namespace, run, finished_too=True, limit_seconds=PATIENCE) == []
+    assert (await steps.stop(namespace, run, finished_too=True, limit_seconds=PATIENCE)).remaining == []
     assert _jobs(cluster, namespace) == []
-    assert await steps.stop(namespace, run, finished_too=True, limit_seconds=PATIENCE) == []
+    assert (await steps.stop(namespace, run, finished_too=True, limit_seconds=PATIENCE)).remaining == []
 
 
 async def test_jobs_are_seen_by_one_watch_and_never_asked_for_one_by_one(

@@ -24,10 +24,12 @@ from bascule_workers.errors import (
 )
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.outcomes import Lost, Outcome, Succeeded
-from bascule_workers.ports.audit import Occurrence
+from bascule_workers.ports.audit import Moment, Occurrence
 from bascule_workers.ports.policy import Question
 from bascule_workers.ports.registry import Manifest, Repository
+from bascule_workers.ports.secrets import Labelled
 from bascule_workers.ports.signer import Attestation, PredicateType, SigningKey
+from bascule_workers.ports.steps import Stopped
 
 
 @dataclass
@@ -45,11 +47,21 @@ class Troubles:
         self.before: dict[str, list[BaseException]] = defaultdict(list)
         self.after: dict[str, list[BaseException]] = defaultdict(list)
         self.holds: dict[str, Hold] = {}
+        self.holds_after: dict[str, Hold] = {}
         self.calls: Counter[str] = Counter()
 
     def hold(self, call: str) -> Hold:
         """Let the call wait until it is let go."""
         return self.holds.setdefault(call, Hold())
+
+    def hold_after(self, call: str) -> Hold:
+        """Let the call wait once it has had its effect."""
+        return self.holds_after.setdefault(call, Hold())
+
+    def release_holds(self) -> None:
+        """Let later calls through; those that wait go on waiting."""
+        self.holds.clear()
+        self.holds_after.clear()
 
     @asynccontextmanager
     async def around(self, call: str) -> AsyncIterator[None]:
@@ -60,6 +72,9 @@ class Troubles:
             self.holds[call].began.set()
             await self.holds[call].let_go.wait()
         yield
+        if call in self.holds_after:
+            self.holds_after[call].began.set()
+            await self.holds_after[call].let_go.wait()
         if self.after[call]:
             raise self.after[call].pop(0)
 
@@ -270,16 +285,17 @@ class FakeSteps:
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
         return self.logs.get(container, "")[:limit_bytes]
 
-    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> list[str]:
+    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:
         async with self.troubles.around("stop"):
             self.stopped.append(finished_too)
             self.looks.append("stop")
-            self.jobs = {
+            kept = {
                 name: job
                 for name, job in self.jobs.items()
                 if job["metadata"]["labels"][names.LABEL_RUN] != run or (name in self.finished and not finished_too)
             }
-            return []
+            found, self.jobs = len(self.jobs) - len(kept), kept
+            return Stopped(found, [])
 
 
 @dataclass
@@ -302,6 +318,19 @@ class FakeObjects:
     async def config_map(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         async with self.troubles.around("config_map"):
             return self.content.get(("ConfigMap", namespace, name))
+
+    async def labelled(self, namespace: str, label: str, value: str) -> list[Labelled]:
+        async with self.troubles.around("labelled"):
+            found = [
+                (key, item["metadata"].get("labels") or {}, item["metadata"].get("annotations") or {})
+                for key, item in self.content.items()
+                if key[1] == namespace
+            ]
+            return [
+                Labelled("Secret" if key[0] == "Secret" else "ConfigMap", key[2], labels, annotations)
+                for key, labels, annotations in found
+                if labels.get(label) == value
+            ]
 
     async def create(self, objects: Sequence[Mapping[str, Any]]) -> None:
         async with self.troubles.around("create"):
@@ -371,13 +400,15 @@ class FakeLeases:
     records: dict[str, dict[str, dict[str, str]]] = field(default_factory=lambda: defaultdict(dict))
     taken: int = 0
     """How many more times somebody else holds it."""
+    locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[FakeHeld]:
         if self.taken:
             self.taken -= 1
             raise LeaseTakenError("somebody else")
-        yield FakeHeld(self.records[name])
+        async with self.locks[name]:
+            yield FakeHeld(self.records[name])
 
 
 @dataclass
@@ -394,9 +425,17 @@ class FakePolicy:
 @dataclass
 class FakeAudit:
     occurrences: list[Occurrence] = field(default_factory=list)
+    recorded: asyncio.Event = field(default_factory=asyncio.Event)
 
     def record(self, occurrence: Occurrence) -> None:
         self.occurrences.append(occurrence)
+        self.recorded.set()
+
+    async def happened(self, moment: Moment) -> None:
+        """Wait until something like this was recorded."""
+        while not any(occurrence.moment == moment for occurrence in self.occurrences):
+            self.recorded.clear()
+            await self.recorded.wait()
 
 
 class World:

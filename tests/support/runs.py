@@ -92,6 +92,15 @@ class Story:
         return [progress.message for progress in self.progress]
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a workflow's history says: every memo that it upserted, and how it closed."""
+
+    memos: list[Mapping[str, Any]]
+    closed: str
+    upserts_per_task: list[int]
+
+
 class Runs:
     """Starts runs and waits for them."""
 
@@ -120,6 +129,16 @@ class Runs:
         return await self._read(handle, failure_type)
 
     async def _read(self, handle: WorkflowHandle[Any, Any], failure_type: str) -> Story:
+        told = await self.told(handle)
+        memos = told.memos
+        progress = [Progress.model_validate(memo[names.MEMO_PROGRESS]) for memo in memos if names.MEMO_PROGRESS in memo]
+        results = [memo[names.MEMO_RESULT] for memo in memos if names.MEMO_RESULT in memo]
+        assert len(results) == 1, "the result is told once"
+        result = ImageBuildResult.model_validate(results[0])
+        return Story(result, progress, told.closed, failure_type, told.upserts_per_task)
+
+    async def told(self, handle: WorkflowHandle[Any, Any]) -> Told:
+        """What a workflow's history says."""
         memos: list[Mapping[str, Any]] = []
         upserts: list[int] = []
         closed = ""
@@ -134,10 +153,7 @@ class Runs:
                 memos.append(memo)
                 upserts[-1] += names.MEMO_PROGRESS in memo
             closed = EventType.Name(event.event_type).rpartition("_")[2]
-        progress = [Progress.model_validate(memo[names.MEMO_PROGRESS]) for memo in memos if names.MEMO_PROGRESS in memo]
-        results = [memo[names.MEMO_RESULT] for memo in memos if names.MEMO_RESULT in memo]
-        assert len(results) == 1, "the result is told once"
-        return Story(ImageBuildResult.model_validate(results[0]), progress, closed, failure_type, upserts)
+        return Told(memos, closed, upserts)
 
     async def until(self, handle: WorkflowHandle[Any, Any], phase: Phase) -> Progress:
         """Wait until the run has told a phase. Server time passes meanwhile."""

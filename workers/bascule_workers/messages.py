@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
 
 from bascule_api.base import ApiModel, ParameterValue
 from bascule_api.conditions import WaitKind
-from bascule_api.image_builds import BuildArtifact, GitSource, PublishedTag
+from bascule_api.image_builds import BuildArtifact, GitSource, Publication, PublishedTag
 from bascule_api.procedures import PinnedProcedure
 from bascule_api.progress import RunIdentity, TenantFacts
 
@@ -77,10 +78,31 @@ class StopJobsRequest(StepRequest):
     finished_too: bool = False
 
 
+class Earlier(StrEnum):
+    """Which copies of logins that earlier runs of the resource kept are deleted."""
+
+    NONE = "None"
+    REPLACED = "Replaced"
+    """Those of the same Secret: their logins are in the new copy too."""
+    ALL = "All"
+
+
+class ReleaseRequest(StepRequest):
+    """Deleting a run's copies."""
+
+    keep: bool = False
+    """Whether a copy of the registry's login stays, since something may still have to be undone with it."""
+    secret: str = ""
+    """Name of the tenant's Secret that the login was copied from."""
+    earlier: Earlier = Earlier.NONE
+
+
 class Left(ApiModel):
     """What a counterweight could not take back, each as a reference that a person can look up."""
 
     items: list[str] = []
+    found: int = 0
+    """How much it took back."""
 
 
 class GitPin(ApiModel):
@@ -241,3 +263,20 @@ class RemoveCandidateRequest(StepRequest):
     digest: str | None = None
     """Absent: found by the tag."""
     registry_login: bool = False
+    secret: SecretUse | None = None
+    """After the run's end: the tenant's Secret as it is now comes before the run's copy."""
+
+
+class UndoPublicationsRequest(StepRequest):
+    """Taking back what runs of one resource published in one repository, after their end."""
+
+    repository: str
+    tags: list[str] = []
+    """Tags that the run itself may have moved."""
+    candidates: str = ""
+    """Where the run's candidate tells which digest is the run's; empty: nothing of the run itself is here."""
+    tag: str = ""
+    """The candidate's tag."""
+    standing: list[Publication] = []
+    """Publications of finished runs that go as well."""
+    secret: SecretUse | None = None

@@ -45,8 +45,8 @@ RULES = (
         Scope.STEPS_NAMESPACE,
         "",
         ("secrets", "configmaps"),
-        ("get", "create", "delete"),
-        "what a run pinned",
+        ("get", "list", "create", "delete"),
+        "what a run pinned, found by its label when the run is taken back",
     ),
     PolicyRule(
         Scope.TENANT_NAMESPACE,

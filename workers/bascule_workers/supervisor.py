@@ -21,12 +21,15 @@ from bascule_api.tenants import Tenant
 from bascule_codec import Keyring, data_converter
 from bascule_workers.activities.attestations import AttestationActivities
 from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
+from bascule_workers.activities.publications import PublicationActivities
 from bascule_workers.activities.runs import RunActivities
 from bascule_workers.interceptors import StepInterceptor
 from bascule_workers.ports.audit import Audit
 from bascule_workers.ports.policy import Policy
-from bascule_workers.workflows.image_builds import ImageBuildWorkflow
+from bascule_workers.workflows.image_builds import ImageBuildUndoWorkflow, ImageBuildWorkflow
 
+WORKFLOWS: list[type] = [ImageBuildWorkflow, ImageBuildUndoWorkflow]
+"""Every kind's workflow, and what takes it back."""
 MAX_BACKOFF_SECONDS = 30.0
 MAX_ACTIVITIES = 200
 
@@ -163,12 +166,13 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
     """The Temporal worker of one tenant."""
     name = tenant.metadata.name
     runs = RunActivities(equipment.ports.objects, equipment.ports.steps)
-    builds, attestations = ImageBuildActivities(equipment.ports), AttestationActivities(equipment.ports)
+    ports = equipment.ports
+    holders = (runs, ImageBuildActivities(ports), PublicationActivities(ports), AttestationActivities(ports))
     return Worker(
         client,
         task_queue=names.task_queue(name),
-        workflows=[ImageBuildWorkflow],
-        activities=[*activities_of(runs), *activities_of(builds), *activities_of(attestations)],
+        workflows=WORKFLOWS,
+        activities=[method for holder in holders for method in activities_of(holder)],
         interceptors=[StepInterceptor(name, equipment.policy(tenant), equipment.audit)],
         identity=equipment.identity,
         max_concurrent_activities=MAX_ACTIVITIES,

@@ -7,8 +7,8 @@ from typing import Any
 
 from temporalio import activity
 
-from bascule_workers.activities.common import registry_credentials
 from bascule_workers.activities.image_builds import ImageBuildPorts
+from bascule_workers.activities.logins import logged_in
 from bascule_workers.errors import VerificationFailedError
 from bascule_workers.messages import (
     Attached,
@@ -107,5 +107,4 @@ class AttestationActivities:
         return bool(public_key and await self._ports.verifier.attestations(repository, digest, public_key, kind))
 
     async def _repository(self, request: ImageRequest) -> Repository:
-        own = await registry_credentials(self._ports.objects, request, wanted=request.registry_login)
-        return Repository(request.image.repository, own.login(request.image.repository.partition("/")[0]))
+        return await logged_in(self._ports.objects, request, request.image.repository, login=request.registry_login)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from bascule_api import names
-from bascule_api.conditions import WaitKind
 from bascule_api.image_builds import BuildArtifact
 from bascule_api.runs import FailureType
-from bascule_workers.activities.common import JobRunner, registry_credentials, run_credentials
+from bascule_workers.activities.common import JobRunner, run_credentials
+from bascule_workers.activities.logins import logged_in
 from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.errors import (
-    LeaseTakenError,
     SourceNotFoundError,
     StepFailedError,
     VerificationFailedError,
@@ -29,11 +28,8 @@ from bascule_workers.messages import (
     JobRequest,
     Left,
     NotYet,
-    Published,
-    PublishRequest,
     RemoveCandidateRequest,
     ResolveRequest,
-    RestoreTagsRequest,
     SourcePin,
     StepRequest,
     TestReport,
@@ -44,7 +40,7 @@ from bascule_workers.plans import image_builds as plans
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.outcomes import Running
 from bascule_workers.ports.git import Git
-from bascule_workers.ports.leases import Held, Leases
+from bascule_workers.ports.leases import Leases
 from bascule_workers.ports.logs import Logs
 from bascule_workers.ports.registry import Manifest, Registry, Repository
 from bascule_workers.ports.sboms import Sboms
@@ -188,73 +184,14 @@ class ImageBuildActivities:
         signature = await self._ports.verifier.verify(repository, request.image.digest, public_key, _claims(request))
         return Done(value=Verified(signature=signature))
 
-    @activity.defn(name="image_build.publish")
-    async def publish(self, request: PublishRequest) -> Done[Published] | NotYet:
-        """Copy image and signature by digest, then move the tags, one publisher of a repository at a time."""
-        registry, digest = self._ports.registry, request.image.digest
-        source = await self._repository(request, request.image.repository, login=request.registry_login)
-        target = await self._repository(request, request.repository, login=request.registry_login)
-        await registry.copy(source, target, digest)
-        try:
-            async with self._ports.leases.hold(names.lease_name(request.repository)) as lease:
-                run = plans.run_of(request.run)
-                current = await self._digests(target, request.tags)
-                previous = plans.previous_digests(current, lease.record(run), digest)
-                await lease.keep(run, previous)
-                for tag in request.tags:
-                    if current[tag] != digest:
-                        lease.check()
-                        await registry.tag(target, digest, tag)
-        except LeaseTakenError as taken:
-            return _waits_for(taken, request.repository)
-        return Done(value=Published(tags=plans.published_tags(request.tags, digest, previous)))
-
-    @activity.defn(name="image_build.restore_tags")
-    async def restore_tags(self, request: RestoreTagsRequest) -> Done[Left] | NotYet:
-        """Take a publication back: tags that still point at this run's digest go where they were before."""
-        target = await self._repository(request, request.repository, login=request.registry_login)
-        if await self._ports.registry.manifest(target, request.image.digest) is None:
-            return Done(value=Left())
-        try:
-            async with self._ports.leases.hold(names.lease_name(request.repository)) as lease:
-                stuck = await self._restored(request, target, lease)
-                if await self._deleted_if_alone(target, request.image.digest, stuck):
-                    stuck = []
-                if not stuck:
-                    await lease.keep(plans.run_of(request.run), {})
-        except LeaseTakenError as taken:
-            return _waits_for(taken, request.repository)
-        return Done(value=Left(items=[f"{request.repository}:{tag}" for tag in stuck]))
-
-    async def _restored(self, request: RestoreTagsRequest, target: Repository, lease: Held) -> list[str]:
-        """Move tags back. Returns those that cannot be, because nothing was there before."""
-        registry, recorded = self._ports.registry, lease.record(plans.run_of(request.run))
-        stuck = []
-        for tag, current in (await self._digests(target, request.tags)).items():
-            if current != request.image.digest:
-                continue
-            lease.check()
-            previous = recorded.get(tag)
-            if previous and await registry.manifest(target, previous) is not None:
-                await registry.tag(target, previous, tag)
-            elif previous is None or not await registry.delete_tag(target, tag):
-                stuck.append(tag)
-        return stuck
-
-    async def _deleted_if_alone(self, target: Repository, digest: str, tags: Sequence[str]) -> bool:
-        """Delete the digest unless a tag other than these points at it."""
-        registry = self._ports.registry
-        others = [tag for tag in await registry.tags(target) if tag not in tags]
-        if digest in (await self._digests(target, others)).values():
-            return False
-        return await registry.delete(target, digest)
-
     @activity.defn(name="image_build.remove_candidate")
     async def remove_candidate(self, request: RemoveCandidateRequest) -> Done[Left] | NotYet:
         """Delete the run's candidate and its signature, also where only the run's tag is known."""
         registry = self._ports.registry
-        candidates = await self._repository(request, request.candidates, login=request.registry_login)
-        left = []
+        candidates = await logged_in(
+            self._ports.objects, request, request.candidates, login=request.registry_login, secret=request.secret
+        )
+        left, found = set(), 0
         for reference in filter(None, (request.digest, request.tag)):
             manifest = await registry.manifest(candidates, reference)
             if manifest is None:
@@ -263,8 +200,10 @@ class ImageBuildActivities:
             if plans.not_ours(manifest.annotations, request.run, name) or not await registry.delete(
                 candidates, manifest.digest
             ):
-                left.append(name)
-        return Done(value=Left(items=sorted(set(left))))
+                left.add(name)
+            else:
+                found += 1
+        return Done(value=Left(items=sorted(left), found=found))
 
     @activity.defn(name="image_build.delete_artifacts")
     async def delete_artifacts(self, request: DeleteArtifactsRequest) -> Done[Left] | NotYet:
@@ -276,13 +215,7 @@ class ImageBuildActivities:
         return NotYet(reason=outcome.note) if isinstance(outcome, Running) else Done(value=Left())
 
     async def _repository(self, request: StepRequest, name: str, *, login: bool) -> Repository:
-        own = await registry_credentials(self._ports.objects, request, wanted=login)
-        return Repository(name, own.login(name.partition("/")[0]))
-
-    async def _digests(self, repository: Repository, tags: Sequence[str]) -> dict[str, str]:
-        """Where each tag points; empty where there is none."""
-        found = {tag: await self._ports.registry.manifest(repository, tag) for tag in tags}
-        return {tag: manifest.digest if manifest else "" for tag, manifest in found.items()}
+        return await logged_in(self._ports.objects, request, name, login=login)
 
 
 def _candidate(repository: Repository, manifest: Manifest, made: Sequence[BuildArtifact] | None = None) -> Candidate:
@@ -298,12 +231,3 @@ def _candidate(repository: Repository, manifest: Manifest, made: Sequence[BuildA
 def _claims(request: ImageRequest) -> dict[str, str]:
     """What the signature says besides the digest."""
     return {names.IMAGE_RUN_ANNOTATION: plans.run_of(request.run)}
-
-
-def _waits_for(taken: LeaseTakenError, repository: str) -> NotYet:
-    return NotYet(
-        reason=f"another build publishes to {repository}",
-        waits_for=WaitKind.LEASE,
-        subject=taken.holder,
-        again_after=2,
-    )

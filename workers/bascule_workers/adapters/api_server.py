@@ -15,6 +15,8 @@ from bascule_workers.errors import ApiUnavailableError
 
 JsonObject = dict[str, Any]
 
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
 """A watch is ended by the server after a minute at most: a connection that says nothing for longer is dead."""
@@ -52,6 +54,11 @@ class ApiServer:
 
     async def get(self, path: str, **parameters: Any) -> JsonObject:
         return await self._json("GET", path, parameters=parameters)
+
+    async def metadata(self, path: str, **parameters: Any) -> list[JsonObject]:
+        """The metadata of what a path lists: the contents are not sent."""
+        answer = await self._request("GET", path, parameters=parameters, accept=_METADATA)
+        return [item["metadata"] for item in json.loads(answer)["items"]]
 
     async def find(self, path: str) -> JsonObject | None:
         """The object, or None when there is none."""
@@ -101,9 +108,14 @@ class ApiServer:
         return answer
 
     async def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        accept: str = _JSON,
     ) -> bytes:
-        response = await self._open(method, path, body, parameters or {}, _TIMEOUT)
+        response = await self._open(method, path, body, parameters or {}, _TIMEOUT, accept)
         try:
             await _raise_for(response)
             return await response.read()
@@ -119,8 +131,9 @@ class ApiServer:
         body: Mapping[str, Any] | None,
         parameters: Mapping[str, Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own
+        accept: str = _JSON,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": accept, "Content-Type": _JSON}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         query = f"?{urlencode(parameters)}" if parameters else ""
         url = f"{self._client.configuration.host}{path}{query}"

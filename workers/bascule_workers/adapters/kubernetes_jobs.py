@@ -13,6 +13,7 @@ from bascule_workers.adapters.api_server import ApiError, ApiServer, JsonObject
 from bascule_workers.adapters.pod_watch import NamespaceView, PodWatch
 from bascule_workers.errors import ApiUnavailableError, StepFailedError
 from bascule_workers.plans.outcomes import Lost, Outcome, Running, is_over, outcome_of
+from bascule_workers.ports.steps import Stopped
 
 _IDENTITY = (names.LABEL_RUN, names.LABEL_STEP, names.LABEL_SPEC_HASH)
 NOTE_SETTLES_SECONDS = 5.0
@@ -67,7 +68,7 @@ class KubernetesJobs:
             logger.info("no log of %s/%s %s: %s", namespace, pod, container, error)
             return ""
 
-    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> list[str]:
+    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_seconds
         path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
@@ -84,8 +85,8 @@ class KubernetesJobs:
                         await changed.wait()
                 except TimeoutError:
                     if loop.time() >= deadline:
-                        return remaining
-            return []
+                        return Stopped(len(doomed), remaining)
+            return Stopped(len(doomed), [])
 
 
 class _Wait:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from bascule_api import names
 from bascule_workers.adapters.api_server import ApiError, ApiServer
@@ -11,7 +11,9 @@ from bascule_workers.errors import ApiUnavailableError, SecretMissingError, Secr
 from bascule_workers.messages import SecretUse
 from bascule_workers.plans import credentials
 from bascule_workers.ports.registry import Repository
+from bascule_workers.ports.secrets import Labelled
 
+_KINDS: tuple[Literal["Secret", "ConfigMap"], ...] = ("Secret", "ConfigMap")
 _PLURALS = {"Secret": "secrets", "ConfigMap": "configmaps"}
 
 
@@ -26,6 +28,13 @@ class KubernetesObjects:
 
     async def config_map(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         return await self._api.find(_path("ConfigMap", namespace, name))
+
+    async def labelled(self, namespace: str, label: str, value: str) -> list[Labelled]:
+        return [
+            Labelled(kind, found["name"], found.get("labels") or {}, found.get("annotations") or {})
+            for kind in _KINDS
+            for found in await self._api.metadata(_path(kind, namespace), labelSelector=f"{label}={value}")
+        ]
 
     async def create(self, objects: Sequence[Mapping[str, Any]]) -> None:
         for item in objects:

@@ -47,6 +47,10 @@ class RunCredentials:
         """The login for a registry, or None."""
         return login_for(self.docker_config, host) if self.docker_config else None
 
+    def serves(self, hosts: Sequence[str]) -> bool:
+        """Whether there is a login for each of the hosts."""
+        return all(self.login(host) is not None for host in hosts)
+
     def secrets(self) -> list[str]:
         """Every value that must never be shown."""
         values = [value for key, value in self.values.items() if key not in (REGISTRY_KEY, "git.known_hosts")]
@@ -66,6 +70,11 @@ def pull_secret_name(run: RunIdentity) -> str:
 
 def source_name(run: RunIdentity) -> str:
     return names.object_name(run.uid, run.number, "source")
+
+
+def kept_name(run: RunIdentity) -> str:
+    """The Secret that outlives its run, as long as something may have to be undone with it."""
+    return names.object_name(run.uid, run.number, "kept")
 
 
 def checked(use: SecretUse, namespace: str, secret: Mapping[str, Any]) -> dict[str, str]:
@@ -108,6 +117,22 @@ def run_secrets(run: RunIdentity, tenant: TenantFacts, values: Mapping[str, str]
             pull | {"type": "kubernetes.io/dockerconfigjson", "data": {DOCKER_CONFIG: _encoded(config.encode())}}
         )
     return objects
+
+
+def kept_copy(
+    run: RunIdentity, tenant: TenantFacts, secret: str, own: RunCredentials, earlier: Sequence[RunCredentials]
+) -> dict[str, Any]:
+    """What outlives a run: the registries' logins and nothing else, with those that earlier copies of the same Secret
+    held for other hosts.
+    """
+    auths: dict[str, Any] = {}
+    for held in (*earlier, own):
+        auths |= _auths(held.docker_config)
+    copy = _owned("Secret", kept_name(run), run, tenant)
+    copy["metadata"]["labels"][names.LABEL_KEPT_FOR] = run.uid
+    copy["metadata"]["annotations"][names.ANNOTATION_SECRET] = secret
+    config = json.dumps({"auths": auths}, sort_keys=True)
+    return copy | {"type": "Opaque", "data": {REGISTRY_KEY: _encoded(config.encode())}}
 
 
 def run_config_map(run: RunIdentity, tenant: TenantFacts, original: Mapping[str, Any]) -> dict[str, Any]:

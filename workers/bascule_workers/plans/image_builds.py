@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bascule_api import names
-from bascule_api.image_builds import BuildArtifact, ImageBuildInput, PublishedTag, Test
+from bascule_api.image_builds import BuildArtifact, ImageBuildInput, ImageBuildUndoInput, Publication, Test
 from bascule_api.procedures import PinnedProcedure
 from bascule_api.progress import RunIdentity
+from bascule_api.runs import OnDelete
 from bascule_workers.messages import (
     BuildRequest,
     Candidate,
     DeleteArtifactsRequest,
+    Earlier,
     JobRequest,
+    ReleaseRequest,
+    RemoveCandidateRequest,
     SecretUse,
     SourcePin,
+    UndoPublicationsRequest,
 )
 from bascule_workers.plans import artifacts
 
@@ -141,14 +146,74 @@ def not_ours(annotations: Mapping[str, str], run: RunIdentity, reference: str) -
     )
 
 
-def previous_digests(current: Mapping[str, str], recorded: Mapping[str, str], ours: str) -> dict[str, str]:
-    """What each tag pointed at before this run, by tag; empty for one that is new.
-
-    `current` is where the tags point now. Where one points at our digest already, an earlier attempt moved it, and
-    what it recorded before counts.
-    """
-    return {tag: recorded.get(tag, "") if digest == ours else digest for tag, digest in current.items()}
+# Taking back
 
 
-def published_tags(tags: list[str], digest: str, previous: Mapping[str, str]) -> list[PublishedTag]:
-    return [PublishedTag(name=tag, digest=digest, previous_digest=previous.get(tag) or None) for tag in tags]
+def releases(build: ImageBuildInput, *, succeeded: bool) -> dict[str, Any]:
+    """What becomes of the run's copies at its end: a publication that may be undone later keeps its login."""
+    secret = build.spec.publish.secret_ref
+    if not succeeded:
+        return {}
+    if build.compensation.on_delete != OnDelete.ALWAYS:
+        earlier = Earlier.ALL if build.run.number > 1 else Earlier.NONE
+        return {"earlier": earlier}
+    if secret is None:
+        return {}
+    return {"keep": True, "earlier": Earlier.REPLACED if build.run.number > 1 else Earlier.NONE}
+
+
+def undo_candidate(undo: ImageBuildUndoInput) -> RemoveCandidateRequest:
+    effects = undo.effects
+    return RemoveCandidateRequest(
+        **undo_common(undo, BUILD),
+        candidates=effects.candidates,
+        tag=run_tag(undo.run),
+        secret=_login(effects.secret, effects.candidates),
+    )
+
+
+def undo_publications(undo: ImageBuildUndoInput) -> list[UndoPublicationsRequest]:
+    """One request for each repository, and each login for it; that of the run itself comes first."""
+    effects, common = undo.effects, undo_common(undo, PUBLISH)
+    standing: dict[tuple[str, str], list[Publication]] = {(effects.repository, effects.secret): []}
+    for publication in effects.standing:
+        # Within one repository a tag may lead from one run's image to another's: they are taken back together.
+        place = (publication.repository, publication.secret)
+        place = place if publication.repository != effects.repository else (effects.repository, effects.secret)
+        standing.setdefault(place, []).append(publication)
+    requests = []
+    for (repository, secret), publications in standing.items():
+        own = repository == effects.repository
+        requests.append(
+            UndoPublicationsRequest(
+                **common,
+                repository=repository,
+                tags=effects.tags if own else [],
+                candidates=effects.candidates if own else "",
+                tag=run_tag(undo.run) if own else "",
+                standing=publications,
+                secret=_login(secret or _first(publications), repository, *([effects.candidates] if own else [])),
+            )
+        )
+    return requests
+
+
+def _first(publications: list[Publication]) -> str:
+    return next((publication.secret for publication in publications if publication.secret), "")
+
+
+def undo_releases(undo: ImageBuildUndoInput) -> ReleaseRequest:
+    return ReleaseRequest(
+        **undo_common(undo, RESOLVE),
+        secret=undo.effects.secret,
+        earlier=Earlier.ALL if undo.final else Earlier.NONE,
+    )
+
+
+def undo_common(undo: ImageBuildUndoInput, step: str) -> dict[str, Any]:
+    return {"run": undo.run, "tenant": undo.tenant, "step": step}
+
+
+def _login(secret: str, *repositories: str) -> SecretUse | None:
+    hosts = sorted({repository.partition("/")[0] for repository in repositories})
+    return SecretUse(field="spec.publish.secretRef", name=secret, use="registry", hosts=hosts) if secret else None

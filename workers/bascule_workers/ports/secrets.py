@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What an object is called, without its content."""
+
+    kind: Literal["Secret", "ConfigMap"]
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
 
 
 class Objects(Protocol):
@@ -14,6 +25,9 @@ class Objects(Protocol):
 
     async def config_map(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A ConfigMap, or None. Raises ApiUnavailableError."""
+
+    async def labelled(self, namespace: str, label: str, value: str) -> list[Labelled]:
+        """The Secrets and ConfigMaps with that label, fetched anew. Raises ApiUnavailableError."""
 
     async def create(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """Create what does not exist yet; what exists stays as it is."""

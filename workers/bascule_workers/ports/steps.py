@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bascule_workers.plans.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What became of stopping a run's Jobs."""
+
+    found: int
+    """How many there were to delete."""
+    remaining: list[str]
+    """Jobs and pods that are still there."""
 
 
 class Steps(Protocol):
@@ -24,8 +35,7 @@ class Steps(Protocol):
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
         """A container's log from its beginning, or nothing where there is none."""
 
-    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> list[str]:
-        """Delete the Jobs of a run (by its label) that are not over, and wait until their pods are gone.
-
-        Returns what still remains when the time is up.
+    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:
+        """Delete the Jobs of a run (by its label) that are not over, and wait until their pods are gone or the time is
+        up.
         """

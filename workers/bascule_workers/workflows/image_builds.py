@@ -1,4 +1,4 @@
-"""The workflow ImageBuild: resolve, build, test, sign, attest, verify, publish; and back again."""
+"""The workflow ImageBuild: resolve, build, test, sign, attest, verify, publish; and back again. And ImageBuildUndo."""
 
 from __future__ import annotations
 
@@ -8,32 +8,37 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from bascule_api import names
     from bascule_api.conditions import Phase
     from bascule_api.image_builds import (
         BuildArtifact,
         ImageBuildInput,
         ImageBuildResult,
+        ImageBuildUndoInput,
         ImageStatus,
         PublishedStatus,
         SourceStatus,
     )
+    from bascule_api.progress import UndoResult
     from bascule_workers.activities.attestations import AttestationActivities
     from bascule_workers.activities.image_builds import ImageBuildActivities
+    from bascule_workers.activities.publications import PublicationActivities
     from bascule_workers.activities.runs import RunActivities
     from bascule_workers.messages import (
         Attached,
         AttestRequest,
         BuildFacts,
         Candidate,
+        Earlier,
         ImageRequest,
         PrepareRequest,
         PublishRequest,
+        ReleaseRequest,
         RemoveCandidateRequest,
         ResolveRequest,
         RestoreTagsRequest,
         SbomRequest,
         SourcePin,
-        StepRequest,
         StopJobsRequest,
         VerifyAttestationsRequest,
     )
@@ -43,6 +48,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.plans.image_builds import ATTEST, BUILD, PUBLISH, RESOLVE, SBOM, SIGN, VERIFY
     from bascule_workers.workflows.run import Run
     from bascule_workers.workflows.trouble import Ended
+    from bascule_workers.workflows.undo import Undo
 
 CREDENTIALS = "delete the run's credentials"
 ARTIFACTS = "delete what the build made elsewhere"
@@ -64,6 +70,7 @@ class ImageBuildWorkflow(Run):
         self.source: SourceStatus | None = None
         self.image: ImageStatus | None = None
         self.published: PublishedStatus | None = None
+        self.kept = False
 
     @workflow.run
     async def run(self, build: ImageBuildInput) -> ImageBuildResult:
@@ -82,7 +89,9 @@ class ImageBuildWorkflow(Run):
 
     async def _resolve(self) -> SourcePin:
         spec = self.build.spec
-        self.saga.release(CREDENTIALS, RunActivities.release, StepRequest(**self._common(RESOLVE)))
+        secret = spec.publish.secret_ref
+        copies = ReleaseRequest(**self._common(RESOLVE), secret=secret.name if secret else "")
+        self.saga.release(CREDENTIALS, RunActivities.release, copies, if_left={"keep": True, "earlier": Earlier.NONE})
         pin_secrets = PrepareRequest(**self._common(RESOLVE), secrets=plans.secret_uses(self.build))
         await self.step(RESOLVE, RunActivities.prepare, pin_secrets, ends=False)
         config_map = spec.source.config_map.name if spec.source.config_map else None
@@ -99,7 +108,7 @@ class ImageBuildWorkflow(Run):
         # Whatever comes, the candidate goes: after a success it lives on in the published repository.
         self._register_candidate(None)
         self._register_artifacts(None)
-        self.saga.undo(JOBS, RunActivities.stop_jobs, StopJobsRequest(**self._common(BUILD)))
+        self.saga.release_unfinished(JOBS, RunActivities.stop_jobs, StopJobsRequest(**self._common(BUILD)))
         try:
             image = await self.step(BUILD, ImageBuildActivities.build, request, limit=None)
         except Ended as ended:
@@ -126,7 +135,8 @@ class ImageBuildWorkflow(Run):
             digest=digest,
             registry_login=publish.secret_ref is not None,
         )
-        self.saga.release(CANDIDATE, ImageBuildActivities.remove_candidate, request, step=BUILD)
+        # The candidate's tag is how a later attempt knows which published digest is the run's.
+        self.saga.release(CANDIDATE, ImageBuildActivities.remove_candidate, request, step=BUILD, after=(TAGS,))
 
     def _register_artifacts(self, found: list[BuildArtifact] | None) -> None:
         """What lies outside of the registry goes with the run; None: what there is, is not known."""
@@ -197,9 +207,9 @@ class ImageBuildWorkflow(Run):
         await self.approved(PUBLISH, image.digest, spec.approval)
         common = self._image_request(PUBLISH, image).model_dump()
         restore = RestoreTagsRequest(**common, repository=spec.repository, tags=spec.tags)
-        self.saga.undo(TAGS, ImageBuildActivities.restore_tags, restore, step=PUBLISH)
+        self.saga.undo(TAGS, PublicationActivities.restore_tags, restore, step=PUBLISH)
         request = PublishRequest(**common, repository=spec.repository, tags=spec.tags)
-        published = await self.step(PUBLISH, ImageBuildActivities.publish, request)
+        published = await self.step(PUBLISH, PublicationActivities.publish, request)
         self.published = PublishedStatus(repository=spec.repository, tags=published.tags)
         if self.image is not None:
             reference = f"{spec.repository}@{image.digest}"
@@ -209,6 +219,9 @@ class ImageBuildWorkflow(Run):
     def before_settling(self, outcome: Phase) -> None:
         # Who cancels or deletes wants nothing to stay; a failure's Jobs stay readable for an hour.
         self.saga.amend(JOBS, finished_too=outcome == Phase.CANCELLED)
+        releases = plans.releases(self.build, succeeded=outcome == Phase.SUCCEEDED)
+        self.saga.amend(CREDENTIALS, **releases)
+        self.kept = bool(releases.get("keep"))
 
     def undone(self, name: str) -> None:
         if name == CANDIDATE and self.image is not None:
@@ -221,7 +234,8 @@ class ImageBuildWorkflow(Run):
         self._facts()
 
     def result(self, common: dict[str, Any]) -> ImageBuildResult:
-        return ImageBuildResult(**common, source=self.source, image=self.image, published=self.published)
+        known = {"source": self.source, "image": self.image, "published": self.published}
+        return ImageBuildResult(**common, **known, kept=self.kept)
 
     def _facts(self) -> None:
         known = {"source": self.source, "image": self.image, "published": self.published}
@@ -234,3 +248,35 @@ class ImageBuildWorkflow(Run):
 
     def _common(self, step: str) -> dict[str, Any]:
         return plans.common(self.build, step)
+
+
+@workflow.defn(name=names.undo_workflow("ImageBuild"))
+class ImageBuildUndoWorkflow(Undo):
+    """Takes back what a run of an ImageBuild left."""
+
+    kind = "ImageBuild"
+
+    @workflow.init
+    def __init__(self, undo: ImageBuildUndoInput) -> None:
+        super().__init__(undo)
+        self.undo = undo
+
+    @workflow.run
+    async def run(self, undo: ImageBuildUndoInput) -> UndoResult:
+        """Returns how it went; it completes also where something is left."""
+        return await self.live()
+
+    def register(self) -> None:
+        undo = self.undo
+        keep = {"keep": undo.undo, "earlier": Earlier.NONE} if undo.undo else {}
+        self.saga.release(CREDENTIALS, RunActivities.release_all, plans.undo_releases(undo), if_left=keep)
+        publications = plans.undo_publications(undo)
+        labels = [TAGS, *(f"{TAGS} of {request.repository}" for request in publications[1:])]
+        self.saga.release(
+            CANDIDATE, ImageBuildActivities.remove_candidate, plans.undo_candidate(undo), after=(labels[0],)
+        )
+        for name, request in zip(labels, publications, strict=True):
+            self.saga.undo(name, PublicationActivities.undo_publications, request)
+        # First of all: what still runs could push again.
+        stop = StopJobsRequest(**plans.undo_common(undo, BUILD), finished_too=True)
+        self.saga.release(JOBS, RunActivities.stop_jobs, stop)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api import names
-    from bascule_api.progress import Progress, RunResult
+    from bascule_api.base import ApiModel
+    from bascule_api.progress import Progress
     from bascule_workers.plans.progress import bounded
+
+R = TypeVar("R", bound=ApiModel)
 
 UPDATED_AT = SearchAttributeKey.for_datetime(names.SEARCH_UPDATED_AT)
 KIND = SearchAttributeKey.for_keyword(names.SEARCH_KIND)
@@ -48,7 +51,7 @@ class Reporting:
             self.number += 1
             self._upsert(progress, {})
 
-    def close(self, progress: Progress, result: Callable[[], RunResult]) -> RunResult:
+    def close(self, progress: Progress, result: Callable[[], R]) -> R:
         """Upsert the last progress and the result, which names its number, as one change."""
         self.number += 1
         made = result()

@@ -11,6 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from bascule_api import names
     from bascule_api.conditions import CompensationState, Phase, StepState
     from bascule_api.progress import Progress, RunInput, RunResult
     from bascule_api.runs import Failure, FailureType
@@ -126,13 +127,15 @@ class Run(Stepping, ABC):
             if record.state == StepState.PENDING and outcome != Phase.SUCCEEDED:
                 record.state = StepState.SKIPPED
         self.before_settling(outcome)
-        work = asyncio.create_task(self._settling.run(self, self.saga, succeeded=outcome == Phase.SUCCEEDED))
-        while not work.done():
-            try:
-                await workflow.wait_condition(work.done)
-            except asyncio.CancelledError:
-                continue
-        await work
+        succeeded = outcome == Phase.SUCCEEDED
+        due = self.saga.due(succeeded=succeeded, undo=not self._releases_only())
+        self._settling.begin(self, due, counts=not succeeded and any(entry.step for entry in due))
+        # After a success nobody waits for the releases: unless one is in trouble, the run's end tells of them.
+        self.quiet = succeeded
+        await self.finished(asyncio.create_task(self._settling.run(self, due)))
+
+    def _releases_only(self) -> bool:
+        return workflow.cancellation_reason() == names.CANCEL_DELETED_RELEASES_ONLY
 
     def _close(self, outcome: Phase) -> RunResult:
         """Tell progress and result a last time, in the activation that closes the workflow."""

@@ -6,12 +6,10 @@ Everything that people may want to know is a value here, so that the memo can ca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, ClassVar, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -19,47 +17,30 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api.conditions import StepState
     from bascule_api.progress import ApprovalMessage, Desired, RunInput, WaitingProgress
     from bascule_api.runs import ApprovalSpec, Failure
-    from bascule_workers.messages import Done, NotYet, StepRequest
+    from bascule_workers.messages import Done, NotYet
     from bascule_workers.plans import failures
     from bascule_workers.plans.progress import StepRecord
+    from bascule_workers.workflows.calling import Activity, Calling, R, T
     from bascule_workers.workflows.gates import ApprovalGate
-    from bascule_workers.workflows.reporting import Reporting
     from bascule_workers.workflows.trouble import Ended, Trouble, trouble_of
 
-T = TypeVar("T")
-R = TypeVar("R", bound=StepRequest)
-Activity = Callable[[Any, R], Awaitable[Done[T] | NotYet]]
-
-ACTIVITY_TIMEOUT = timedelta(minutes=10)
-HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 SERVICE_LIMIT = timedelta(minutes=15)
 """How long a step that only needs a service goes on trying."""
 
 
-class Stepping:
+class Stepping(Calling):
     """Carries out steps, with retries and waits as durable timers."""
 
-    kind: ClassVar[str]
-
     def __init__(self, given: RunInput, steps: list[str]) -> None:
+        super().__init__(given.run.uid)
         self.input = given
         self.steps = {name: StepRecord(name) for name in steps}
-        self._reporting = Reporting(self.kind, given.run.uid)
         self._desired = Desired(sequence=-1, suspended=given.suspended)
         self._ending = False
         self._waiting: WaitingProgress | None = None
         self._gate: ApprovalGate | None = None
         self._parked = 0
         self._working = 0
-        self.quiet = False
-        """Whether what changes is told at the end only."""
-
-    def now(self) -> int:
-        return int(workflow.time())
-
-    def touch(self) -> None:
-        """Something changed that people may want to see."""
-        self._reporting.changed = self._reporting.changed or not self.quiet
 
     async def step(
         self,
@@ -149,18 +130,6 @@ class Stepping:
         message = f"{trouble.message} (tried for {round(spent)} s)" if too_long else trouble.message
         failure = Failure(step=step, type=trouble.type, message=message[:1024], retryable=trouble.retryable)
         raise Ended(failure, trouble.results)
-
-    async def call(self, activity: Activity[R, T], request: R) -> Done[T] | NotYet:
-        """One attempt of an activity."""
-        return await workflow.execute_activity_method(
-            activity,
-            request,
-            start_to_close_timeout=ACTIVITY_TIMEOUT,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            retry_policy=RetryPolicy(maximum_attempts=1),
-            summary=request.step,
-        )
 
     async def _pause(self, seconds: float) -> None:
         self.touch()
