@@ -17,7 +17,9 @@ from bascule_workers.activities.image_builds import Builder, ImageBuildPorts
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.outcomes import Outcome, Succeeded
 from bascule_workers.ports.registry import Manifest, Repository
+from bascule_workers.ports.secrets import Labelled
 from bascule_workers.ports.signer import Attestation, PredicateType, SigningKey
+from bascule_workers.ports.steps import Stopped
 
 SECONDS_VARIABLE = "PARAM_SECONDS"
 """How long a step pretends to take: the parameter `seconds` of the bench's Procedure."""
@@ -50,6 +52,9 @@ class NoObjects:
     async def config_map(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         return {"metadata": {"name": name, "namespace": namespace}, "data": {"Containerfile": "FROM scratch\n"}}
 
+    async def labelled(self, namespace: str, label: str, value: str) -> list[Labelled]:
+        return []
+
     async def create(self, objects: Sequence[Mapping[str, Any]]) -> None:
         pass
 
@@ -71,8 +76,8 @@ class NoSteps:
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
         return ""
 
-    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> list[str]:
-        return []
+    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:
+        return Stopped(0, [])
 
 
 class NoRegistry:
