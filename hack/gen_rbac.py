@@ -34,6 +34,9 @@ class Rule(Protocol):
     def verbs(self) -> Sequence[str]: ...
     @property
     def why(self) -> str: ...
+    @property
+    def only(self) -> Sequence[str]:
+        """Names of the objects that it is about; none: all."""
 
 
 class TooBroadError(Exception):
@@ -66,6 +69,8 @@ def _yaml_rules(rules: Iterable[Rule]) -> str:
         lines.append(f"  # {rule.why}")
         lines.append(f"  - apiGroups: {_yaml_list([rule.api_group])}")
         lines.append(f"    resources: {_yaml_list(rule.resources)}")
+        if rule.only:
+            lines.append(f"    resourceNames: {_yaml_list(rule.only)}")
         lines.append(f"    verbs: {_yaml_list(rule.verbs)}")
     return "\n".join(lines)
 

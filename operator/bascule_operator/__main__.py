@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from bascule_codec import KeyringError
 from bascule_operator import bridge, logs
+from bascule_operator.errors import LeadershipLostError
 from bascule_operator.settings import Settings, described
 
 log = logging.getLogger("bascule_operator")
@@ -28,7 +29,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Serve until SIGTERM. Returns the exit code: 1 when a watch or a connection could not be kept."""
+    """Serve until SIGTERM. Returns the exit code: 1 when a watch, a connection or the lead could not be kept."""
     parser = argparse.ArgumentParser(
         prog="bascule-operator",
         description="Bridges Bascule's resources to Temporal workflows. Settings are environment variables:\n\n"
@@ -46,6 +47,9 @@ def main() -> int:
         asyncio.run(_serve(settings))
     except KeyringError as error:
         log.error("the payload keys cannot be used", extra={"error": str(error)})  # noqa: TRY400
+        return 1
+    except LeadershipLostError as error:
+        log.warning("another operator leads: ending, to stand by", extra={"error": str(error)})
         return 1
     except Exception:
         log.exception("ended")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -18,10 +19,11 @@ from bascule_codec import Keyring
 from bascule_operator import handlers, metrics
 from bascule_operator.connections.kube import Kube
 from bascule_operator.connections.temporal import Place, Temporal
-from bascule_operator.errors import ConflictError, OperatorError, TemporalUnavailableError
+from bascule_operator.errors import ConflictError, NotLeadingError, OperatorError, TemporalUnavailableError
 from bascule_operator.events import Recorder
 from bascule_operator.feed import Feed
 from bascule_operator.health import Health
+from bascule_operator.leadership import Alone, Leadership, LeaseLeadership, Timing
 from bascule_operator.queue import Queue
 from bascule_operator.reconcilers.approvals import ApprovalsReconciler
 from bascule_operator.reconcilers.image_builds import KIND as IMAGE_BUILDS
@@ -44,8 +46,12 @@ _UNAVAILABLE_BACKOFF = 15.0
 class Bridge:
     """Everything between the two banks, in one event loop."""
 
-    def __init__(self, settings: Settings, kube: Kube, temporal: Temporal) -> None:
+    def __init__(
+        self, settings: Settings, kube: Kube, temporal: Temporal, leadership: Leadership | None = None
+    ) -> None:
         self._settings = settings
+        self._leadership = leadership or Alone()
+        kube.fence = temporal.fence = self._leadership.check
         self.store = Store(self._platform_changed)
         self.queue: Queue[Key, News] = Queue(settings.max_concurrency, newer)
         self.recorder = Recorder(kube, socket.gethostname())
@@ -60,12 +66,16 @@ class Bridge:
         )
         self.sweep = Sweep(self.world, settings.selector)
         self.feed = Feed(temporal, self.store, self._place, self.queue.add, time.monotonic)
-        self.health = Health(self.queue.stuck_for, self.queue.measure)
+        self.health = Health(self.queue.stuck_for, self._measure)
         self._reconcilers: dict[str, Callable[[Key, News | None], Awaitable[float | None]]] = {
             "ImageBuild": RunsReconciler(IMAGE_BUILDS, self.world).reconcile,
             "Approval": ApprovalsReconciler({"ImageBuild": IMAGE_BUILDS}, self.world).reconcile,
             "Tenant": TenantsReconciler(self.world).reconcile,
         }
+
+    def _measure(self) -> None:
+        self.queue.measure()
+        metrics.LEADING.set(self._leadership.leading)
 
     def _place(self, run: LiveRun) -> Place:
         return self.world.place(run.tenant, run.temporal_namespace)
@@ -90,11 +100,14 @@ class Bridge:
 
     async def reconcile(self, key: Key, news: News | None) -> float | None:
         """One turn of one key."""
+        self._leadership.check()
         with metrics.RECONCILE_SECONDS.labels(key.kind).time():
             return await self._reconcilers[key.kind](key, news)
 
     def failed(self, key: Key, error: BaseException, count: int) -> float | None:
         """Log a failure and choose the delay before the next attempt; None: the queue's own backoff."""
+        if isinstance(error, NotLeadingError):
+            return self._settings.lease_retry_seconds
         metrics.RECONCILE_ERRORS.labels(key.kind, type(error).__name__).inc()
         extra = {"resource": str(key), "error": str(error)}
         if isinstance(error, ConflictError):
@@ -107,17 +120,22 @@ class Bridge:
         return None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set or a watch cannot be kept. Raises what ended it."""
+        """Stand by until this operator leads, then serve until `stop` is set. Raises what ended it before."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(_server(self.health, self._settings.http_port))
-            background: list[asyncio.Task[Any]] = [
-                asyncio.create_task(self.health.probe(self._banks()), name="health"),
-                asyncio.create_task(self.recorder.run(), name="events"),
-            ]
+            background: list[asyncio.Task[Any]] = [asyncio.create_task(self.health.probe(self._banks()), name="health")]
+            stack.push_async_callback(self._leadership.release)
             stack.push_async_callback(_cancel, background)
+            if not await self._leadership.acquire(stop):
+                return
+            leading = asyncio.create_task(self._leadership.keep(), name="leadership")
+            leading.add_done_callback(lambda _: stop.set())
+            background += [leading, asyncio.create_task(self.recorder.run(), name="events")]
             # What is there is listed before anything is decided: a build must not wait for a Tenant not yet seen.
             await self._first_listing(stop)
             if stop.is_set():
+                if leading.done():
+                    leading.result()
                 return
             watches = asyncio.create_task(self._watch(stop), name="watches")
             background += [
@@ -129,7 +147,8 @@ class Bridge:
             ]
             done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
             stop.set()
-            await self.queue.close(SHUTDOWN_SECONDS)
+            # Who does not lead any more has nothing to bring to an end.
+            await self.queue.close(SHUTDOWN_SECONDS if self._leadership.leading else 0.0)
             await self.recorder.flush(1.0)
             # The watches close their connections, which a cancellation would not let them.
             await asyncio.wait([watches], timeout=SHUTDOWN_SECONDS)
@@ -184,8 +203,17 @@ async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Connect both banks and run the bridge between them until `stop` is set."""
     keyring = Keyring.from_directory(settings.payload_keys_dir)
+    async with AsyncExitStack() as stack:
+        kube = await _connected(stack, settings)
+        leadership: Leadership = Alone()
+        if settings.leader_election:
+            identity = settings.identity or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+            timing = Timing(settings.lease_seconds, settings.lease_renew_seconds, settings.lease_retry_seconds)
+            leadership = LeaseLeadership(await _connected(stack, settings), settings.namespace, identity, timing)
+        await Bridge(settings, kube, Temporal(settings.temporal_address, keyring), leadership).run(stop)
+
+
+async def _connected(stack: AsyncExitStack, settings: Settings) -> Kube:
     kube = await Kube.connect(settings.kubeconfig)
-    try:
-        await Bridge(settings, kube, Temporal(settings.temporal_address, keyring)).run(stop)
-    finally:
-        await kube.close()
+    stack.push_async_callback(kube.close)
+    return kube

@@ -70,6 +70,16 @@ class ApiRefusedError(OperatorError):
     """The API server refused the request: a missing right, a schema, an admission policy."""
 
 
+class NotLeadingError(OperatorError):
+    """This operator did not renew its Lease in time, and another may lead by now: it must not act."""
+
+
+class LeadershipLostError(OperatorError):
+    """Another operator leads."""
+
+    retryable = False
+
+
 class ConflictError(OperatorError):
     """The object changed since it was observed: look again and decide again."""
 

@@ -28,4 +28,6 @@ FEED_LAG_SECONDS = Histogram(
 FEED_LATE_ROWS = Counter("bascule_operator_feed_late_rows", "Rows that only a wider window found.")
 FEED_ERRORS = Counter("bascule_operator_feed_errors", "Questions of the feed that failed.")
 ORPHANS_CANCELLED = Counter("bascule_operator_orphans_cancelled", "Runs cancelled because their resource is gone.")
+LEADING = Gauge("bascule_operator_leading", "1 while this operator leads, 0 while it stands by.")
+LEASE_ERRORS = Counter("bascule_operator_lease_errors", "Times that the Lease could not be read or renewed.")
 EVENTS_DROPPED = Counter("bascule_operator_events_dropped", "Kubernetes Events that could not be recorded.")

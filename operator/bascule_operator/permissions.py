@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from bascule_api import names
 
+LEASE = "bascule-operator"
+"""The Lease that the leader holds, in the operator's namespace."""
+
 
 class Scope(StrEnum):
     """Where a rule holds."""
@@ -23,6 +26,8 @@ class PolicyRule:
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     why: str
+    only: tuple[str, ...] = ()
+    """Names of the objects that the rule is about; none: all."""
 
 
 RULES = (
@@ -44,5 +49,9 @@ RULES = (
     PolicyRule(Scope.CLUSTER, names.GROUP, ("approvals/status",), ("patch",), "what became of them"),
     PolicyRule(Scope.CLUSTER, names.GROUP, ("procedures",), ("get", "list", "watch"), "what steps may name"),
     PolicyRule(Scope.CLUSTER, "", ("namespaces",), ("get",), "whether a tenant's steps namespace is there"),
+    PolicyRule(Scope.OWN_NAMESPACE, "coordination.k8s.io", ("leases",), ("create",), "one leader at a time"),
+    PolicyRule(
+        Scope.OWN_NAMESPACE, "coordination.k8s.io", ("leases",), ("get", "update"), "and no other Lease", only=(LEASE,)
+    ),
     PolicyRule(Scope.CLUSTER, "events.k8s.io", ("events",), ("create", "patch"), "Events on what happens to resources"),
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -28,12 +28,28 @@ class Settings(BaseSettings):
     """How often every resource is compared with what Temporal knows."""
     max_concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     """How many resources are reconciled at the same time."""
+    leader_election: bool = False
+    """Whether there may be other operators: then only the one that holds the Lease `bascule-operator` acts."""
+    identity: str = ""
+    """Who this operator is to the others; the same again only after it has ended. Empty: host name and random."""
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 15
+    """For how long a leader that is not heard of keeps its place."""
+    lease_renew_seconds: Annotated[float, Field(gt=0)] = 10
+    """After how long without a renewal a leader stops acting; shorter than the Lease."""
+    lease_retry_seconds: Annotated[float, Field(gt=0)] = 2
+    """How often the leader renews, and the others look."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     selector: str = ""
     """Label selector: only resources that match are served. Empty: all."""
     kubeconfig: str = ""
     """A kubeconfig file, for running outside of a cluster. Empty: KUBECONFIG, else the service account."""
+
+    @model_validator(mode="after")
+    def _lease_is_consistent(self) -> Self:
+        if not self.lease_retry_seconds < self.lease_renew_seconds < self.lease_seconds:
+            raise ValueError("lease_retry_seconds < lease_renew_seconds < lease_seconds must hold")
+        return self
 
 
 def described() -> str:

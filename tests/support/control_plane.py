@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -238,6 +239,7 @@ def _role(user: str, declared: Iterable[Any]) -> list[dict[str, Any]]:
     api, metadata = "rbac.authorization.k8s.io/v1", {"name": user}
     rules = [
         {"apiGroups": [rule.api_group], "resources": list(rule.resources), "verbs": list(rule.verbs)}
+        | ({"resourceNames": list(rule.only)} if rule.only else {})
         for rule in declared
     ]
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user}
@@ -321,8 +323,35 @@ class OperatorProcess:
             self._process.wait()
             self._process = None
 
+    def pause(self) -> None:
+        """SIGSTOP: no line of it is carried out, and the world goes on."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self, seconds: float = 30.0) -> int:
+        """Its exit code, once it ends by itself."""
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, seconds)
+
     async def terminate(self, seconds: float = 30.0) -> int:
         """SIGTERM, and its exit code."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self._process.wait, seconds)
+        self._signal(signal.SIGTERM)
+        return await self.ended(seconds)
+
+
+async def answer_of(url: str) -> tuple[int, str]:
+    """Status and text of an HTTP answer; status 0 when nobody answers."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.get(url) as answer,
+        ):
+            return answer.status, await answer.text()
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return 0, ""

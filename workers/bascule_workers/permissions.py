@@ -27,6 +27,8 @@ class PolicyRule:
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     why: str
+    only: tuple[str, ...] = ()
+    """Names of the objects that the rule is about; none: all."""
 
 
 RULES = (

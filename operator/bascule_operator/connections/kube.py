@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,8 @@ class Kube:
     def __init__(self, api: Any) -> None:
         self._api = api
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        self.fence: Callable[[], None] = lambda: None
+        """Called before each request that changes something; raises NotLeadingError where nothing may be changed."""
 
     @classmethod
     async def connect(cls, kubeconfig: str = "") -> Kube:
@@ -95,7 +97,7 @@ class Kube:
     ) -> Json:
         """The object that the API server answers with. `resource` is its name in the metrics.
 
-        Raises GoneError, ConflictError, ApiRefusedError, ApiUnavailableError.
+        Raises GoneError, ConflictError, ApiRefusedError, ApiUnavailableError, NotLeadingError.
         """
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
         verb = "watch" if query and "watch" in query else method.lower()
@@ -105,6 +107,8 @@ class Kube:
                     method, path, header_params=headers, query_params=list((query or {}).items()), body=body,
                     auth_settings=["BearerToken"],
                 )  # fmt: skip
+                if method != "GET":
+                    self.fence()
                 response = await self._api.call_api(
                     *request[:4], _request_timeout=aiohttp.ClientTimeout(total=_TIMEOUT)
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,7 @@ from bascule_operator import metrics
 from bascule_operator.errors import (
     AlreadyStartedError,
     NamespaceMissingError,
+    NotLeadingError,
     OperatorError,
     RunMissingError,
     TemporalRefusedError,
@@ -31,6 +32,7 @@ from bascule_operator.errors import (
 
 IDENTITY = "bascule-operator"
 CALL_TIMEOUT = timedelta(seconds=5)
+_HEALTH = "get_system_info"
 _IN_FLIGHT = 32
 """More starts in flight than this only add latency."""
 _OUTER_SECONDS = 12.0
@@ -66,6 +68,8 @@ class Temporal:
         self._connections: dict[str, Client] = {}
         self._clients: dict[Place, Client] = {}
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        self.fence: Callable[[], None] = lambda: None
+        """Called before each call but the one for health; raises NotLeadingError where nothing may be done."""
 
     async def client(self, place: Place) -> Client:
         """The client of a namespace. Needs no server yet."""
@@ -94,7 +98,12 @@ class Temporal:
         outcome = "ok"
         try:
             async with self._slots, asyncio.timeout(_OUTER_SECONDS):
+                if name != _HEALTH:
+                    self.fence()
                 yield
+        except NotLeadingError:
+            outcome = "not_leading"
+            raise
         except WorkflowAlreadyStartedError as error:
             outcome = "already_started"
             raise AlreadyStartedError(error.run_id or "") from error
@@ -111,7 +120,7 @@ class Temporal:
     async def service_info(self) -> str:
         """The server's version. Raises TemporalUnavailableError."""
         connection = await self._connection(self._address)
-        async with self.call("get_system_info"):
+        async with self.call(_HEALTH):
             info = await connection.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=CALL_TIMEOUT)
         return str(info.server_version)
 

@@ -84,7 +84,10 @@ class RunsReconciler:
         raise ConflictError(f"{key} changes faster than it can be reconciled")
 
     def _view_in(self, news: News | None, body: Json) -> RunView:
-        return news.view if news and news.workflow_id == watched(self._parse(body).status) else RunView()
+        return news.view if news and news.workflow_id == self._watched(body) else RunView()
+
+    def _watched(self, body: Json) -> str:
+        return watched(self._parse(body).status)
 
     def _gone(self, key: Key) -> None:
         self._world.store.remove(key)
@@ -156,6 +159,9 @@ class RunsReconciler:
             body = await observe.read(self._world.kube, key)
             if body is None:
                 raise GoneError(str(key))
+            if self._watched(body) != self._watched(now.body):
+                # Another operator went on to the next run: what is known is of the one before.
+                now.view = RunView()
             self._seen(key, now, body)
         if look.describe:
             await self._describe(now, self._parse(now.body))

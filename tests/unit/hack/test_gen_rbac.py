@@ -20,6 +20,7 @@ class Declared:
     resources: tuple[str, ...] = ("tenants",)
     verbs: tuple[str, ...] = ("get",)
     why: str = "whom to serve"
+    only: tuple[str, ...] = ()
 
 
 def test_what_is_committed_is_current() -> None:
