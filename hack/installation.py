@@ -41,8 +41,8 @@ def install(cluster: Cluster, **overrides: Any) -> None:
     images = cluster.images
     values = {
         "provenance": {"keySecretName": PLATFORM_SECRET, "publicKey": make_platform_key(cluster)},
-        "operator": {"image": images["operator"]},
-        "worker": {"image": images["worker"]},
+        "operator": {"image": images["operator"], "replicas": 1},
+        "worker": {"image": images["worker"], "replicas": 1},
         "temporal": {"address": cluster.temporal_in_cluster, "uiUrl": cluster.temporal_ui},
         "trust": {"caBundle": cluster.ca_file.read_text()},
         "procedures": {

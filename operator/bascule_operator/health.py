@@ -17,11 +17,17 @@ _PROBE_EVERY = 10.0
 
 
 class Health:
-    """Alive while the queue moves; ready while both banks answered within the last half minute."""
+    """Alive while the queue moves; ready while both banks answered within the last half minute, leading or not."""
 
-    def __init__(self, stuck_for: Callable[[], float], measure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        stuck_for: Callable[[], float],
+        measure: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stuck_for = stuck_for
         self._measure = measure
+        self._clock = clock
         self._answered: dict[str, float] = {}
         self._trouble: dict[str, str] = {}
 
@@ -37,12 +43,12 @@ class Health:
         except OperatorError as error:
             self._trouble[name] = str(error)
         else:
-            self._answered[name] = time.monotonic()
+            self._answered[name] = self._clock()
             self._trouble.pop(name, None)
 
     def ready(self, banks: tuple[str, ...] = ("kubernetes", "temporal")) -> list[str]:
         """What is not ready; empty when all is."""
-        now = time.monotonic()
+        now = self._clock()
         late = [name for name in banks if now - self._answered.get(name, float("-inf")) > FRESH_SECONDS]
         return [f"{name}: {self._trouble.get(name, 'not asked yet')}" for name in late]
 

@@ -45,6 +45,53 @@ def test_both_pods_are_restricted(render: Render) -> None:
         assert {"livenessProbe", "readinessProbe", "resources"} <= container.keys()
 
 
+@pytest.mark.parametrize("component", ["operator", "worker"])
+def test_replicas_stand_apart_and_go_one_by_one(render: Render, component: str) -> None:
+    documents = render()
+    deployment = next(
+        item for item in of_kind(documents, "Deployment") if item["metadata"]["name"] == f"bascule-{component}"
+    )
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    chosen = deployment["spec"]["selector"]["matchLabels"]
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"].get("strategy", {}).get("type", "RollingUpdate") == "RollingUpdate"
+    for constraint in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+        assert constraint["labelSelector"]["matchLabels"] == chosen
+    budgets = {item["metadata"]["name"]: item["spec"] for item in of_kind(documents, "PodDisruptionBudget")}
+    assert budgets[f"bascule-{component}"]["maxUnavailable"] == 1
+    assert budgets[f"bascule-{component}"]["selector"]["matchLabels"] == chosen
+    assert chosen.items() <= labels.items()
+
+
+def test_a_pod_whose_loop_is_busy_for_half_a_minute_is_not_killed(render: Render) -> None:
+    for deployment in of_kind(render(), "Deployment"):
+        probe = deployment["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
+        assert (probe["failureThreshold"] - 1) * probe["periodSeconds"] > 30
+
+
+def test_a_single_replica_keeps_no_node_from_being_drained(render: Render) -> None:
+    budgets = of_kind(render("operator.replicas=1", "worker.replicas=1"), "PodDisruptionBudget")
+    assert list(budgets) == []
+
+
+def test_operators_elect_a_leader_by_a_lease_that_they_may_hold_and_no_other(render: Render) -> None:
+    documents = render()
+    pod = next(item for item in of_kind(documents, "Deployment") if item["metadata"]["name"] == "bascule-operator")
+    env = {item["name"]: item for item in pod["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["BASCULE_LEADER_ELECTION"]["value"] == "true"
+    assert env["BASCULE_IDENTITY"]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    role = next(item for item in of_kind(documents, "Role") if item["metadata"]["name"] == "bascule-operator")
+    assert role["rules"] == [
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": ["bascule-operator"],
+            "verbs": ["get", "update"],
+        },
+    ]
+
+
 def test_no_role_has_a_wildcard(render: Render) -> None:
     documents = render()
     roles = [*of_kind(documents, "Role"), *of_kind(documents, "ClusterRole")]

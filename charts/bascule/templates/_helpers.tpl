@@ -90,6 +90,47 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* Replicas apart from each other where there is room: first on other nodes, then in other zones. */}}
+{{- define "bascule.spread" -}}
+topologySpreadConstraints:
+  {{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ $key }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        app.kubernetes.io/name: bascule
+        app.kubernetes.io/component: {{ $ }}
+    # Of each version on its own: pods that are about to go do not count.
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+
+{{/* A drained node takes at most one replica at a time; of a single one none is guarded, or no node could be drained. */}}
+{{- define "bascule.disruptions" -}}
+{{- $ := index . 0 }}
+{{- $component := index . 1 }}
+{{- if gt (int (index . 2)) 1 }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: bascule-{{ $component }}
+  namespace: {{ $.Release.Namespace }}
+  labels:
+    {{- include "bascule.labels" $ | nindent 4 }}
+    app.kubernetes.io/component: {{ $component }}
+spec:
+  maxUnavailable: 1
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: bascule
+      app.kubernetes.io/component: {{ $component }}
+{{- end }}
+{{- end }}
+
+{{/* Killed after a minute without an answer, or two without anything done; not for a loop that is busy for 30 s. */}}
 {{- define "bascule.probes" -}}
 livenessProbe:
   httpGet: {path: /healthz, port: http}
