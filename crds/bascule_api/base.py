@@ -14,6 +14,10 @@ from pydantic_core import CoreSchema, core_schema
 
 DURATION_PATTERN = r"^([0-9]+(d|h|m|s))+$"
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_LONGEST = 250 * 365 * 86_400
+"""Seconds: what Temporal's timers can hold, in nanoseconds, is little more."""
+_TOO_LONG = "is too long: at most 9999d, 99999h, 9999999m or 999999999s"
+_NOTHING = "must be longer than 0s"
 
 
 class ApiModel(BaseModel):
@@ -50,16 +54,44 @@ class Duration(str):
         return hash(self.seconds)
 
     @classmethod
+    def checked(cls, text: str) -> Self:
+        """The length of time. Raises ValueError when no timer could be set to it."""
+        made = cls(text)
+        if made.seconds > _LONGEST:
+            raise ValueError(_TOO_LONG)
+        return made
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(
-            cls,
+            cls.checked,
             core_schema.str_schema(pattern=DURATION_PATTERN, max_length=32),
             serialization=core_schema.to_string_ser_schema(),
         )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "pattern": DURATION_PATTERN, "maxLength": 32}
+        bounds = rules(("!self.matches('[0-9]{5,}d|[0-9]{6,}h|[0-9]{8,}m|[0-9]{10,}s')", _TOO_LONG))
+        return {"type": "string", "pattern": DURATION_PATTERN, "maxLength": 32} | bounds
+
+
+class Timeout(Duration):
+    """A Duration that is longer than nothing."""
+
+    __slots__ = ()
+
+    @classmethod
+    def checked(cls, text: str) -> Self:
+        made = super().checked(text)
+        if not made.seconds:
+            raise ValueError(_NOTHING)
+        return made
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        made = super().__get_pydantic_json_schema__(schema, handler)
+        (longer,) = rules(("self.matches('[1-9]')", _NOTHING))["x-kubernetes-validations"]
+        return made | {"x-kubernetes-validations": [*made["x-kubernetes-validations"], longer]}
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:

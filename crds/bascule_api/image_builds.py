@@ -14,7 +14,6 @@ from bascule_api.base import (
     Column,
     Digest,
     DnsLabel,
-    Duration,
     Kind,
     ObjectName,
     Parameters,
@@ -23,6 +22,7 @@ from bascule_api.base import (
     SecretReference,
     ShortText,
     Tag,
+    Timeout,
     rules,
 )
 from bascule_api.procedures import PinnedProcedure
@@ -88,7 +88,7 @@ class Build(ApiModel):
     """A Procedure with the use `ImageBuild/build`."""
     parameters: Parameters = {}
     """Values for the Procedure's parameters."""
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     """Limit of one attempt; default: the Procedure's."""
 
 
@@ -103,7 +103,7 @@ class Test(ApiModel):
     """A Procedure with the use `ImageBuild/test`."""
     parameters: Parameters = {}
     """Values for the Procedure's parameters."""
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     """Limit of one attempt; default: the Procedure's."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from bascule_api.base import ATOMIC, BY_TYPE, ApiModel, Digest, Duration, LongText, ShortText
+from bascule_api.base import ATOMIC, BY_TYPE, ApiModel, Digest, Duration, LongText, ShortText, Timeout
 from bascule_api.conditions import CompensationState, Condition, Phase, StepState, WaitKind
 
 
@@ -63,7 +63,7 @@ class CompensationSpec(ApiModel):
 
     on_delete: OnDelete = OnDelete.WHEN_UNFINISHED
     """When deletion undoes effects: `WhenUnfinished`, `Always` or `Never`. Releases always run."""
-    timeout: Duration = Duration("30m")
+    timeout: Timeout = Timeout("30m")
     """How long counterweights are retried before the compensation counts as failed."""
 
 
@@ -74,7 +74,7 @@ class RunSpec(ApiModel):
     """Pause at the next step boundary."""
     schedule: Schedule | None = None
     """Run when due instead of when applied."""
-    timeout: Duration = Duration("2h")
+    timeout: Timeout = Timeout("2h")
     """Limit of a whole run, net of waiting at gates and of suspension."""
     compensation: CompensationSpec = CompensationSpec()
     """How effects are taken back."""
@@ -87,7 +87,7 @@ class ApprovalSpec(ApiModel):
     """Whether the run waits for an Approval."""
     not_requester: bool = False
     """Reserved: the approver must not be who requested the run."""
-    timeout: Duration = Duration("24h")
+    timeout: Timeout = Timeout("24h")
     """How long the run waits before it fails and compensates."""
 
 

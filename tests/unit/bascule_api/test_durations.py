@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from bascule_api.base import Duration
+from bascule_api.base import Duration, Timeout
 
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 parts = st.lists(st.tuples(st.integers(0, 9_999), st.sampled_from("dhms")), min_size=1, max_size=4)
@@ -50,6 +50,24 @@ def test_a_duration_equals_nothing_that_is_none(other: object) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         adapter.validate_python(text)
+
+
+@pytest.mark.parametrize("text", ["9999d99999h", "999999999s", "0s"])
+def test_a_duration_up_to_the_bounds_is_one(text: str) -> None:
+    assert adapter.validate_python(text) == text
+
+
+@pytest.mark.parametrize("text", ["99999999d", "9" * 31 + "s"])
+def test_a_duration_that_no_timer_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="is too long"):
+        adapter.validate_python(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "0d0h0m0s"])
+def test_a_timeout_is_longer_than_nothing(text: str) -> None:
+    with pytest.raises(ValidationError, match="must be longer than 0s"):
+        TypeAdapter(Timeout).validate_python(text)
+    assert TypeAdapter(Timeout).validate_python("1s").seconds == 1
 
 
 def test_a_duration_is_written_as_it_was_given() -> None:
