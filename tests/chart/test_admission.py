@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hack.cluster.handle import Cluster
-from tests.support.requests import ADMIN_GROUP, OPERATOR, as_user, creation, refusal
+from tests.support.requests import ADMIN_GROUP, OPERATOR, as_user, creation, refusal, warnings
 
 pytestmark = pytest.mark.cluster
 
@@ -71,6 +71,15 @@ class TestFinalizers:
         said = creation(bascule, image_build(namespace, finalizers=[FINALIZER]), *ADMIN)
         assert "only Bascule's operator sets its finalizers" in said
 
+    def test_nobody_puts_it_on_later(self, bascule: Cluster, namespace: str, build: str) -> None:
+        tenants = {"metadata": {"finalizers": [FINALIZER, "bascule.dev/tenant"]}}
+        said = refusal(bascule, *ADMIN, *patch(build, namespace, tenants))
+        assert "only Bascule's operator sets its finalizers" in said
+
+    def test_an_administrator_is_told_the_way_out(self, bascule: Cluster, namespace: str, build: str) -> None:
+        said = refusal(bascule, *ADMIN, *patch(build, namespace, self.NONE, kind="json"))
+        assert "deletes the policy bascule-finalizers first" in said
+
     def test_a_tenants_is_guarded_as_well(self, bascule: Cluster) -> None:
         tenant = {
             "apiVersion": "bascule.dev/v1alpha1",
@@ -87,6 +96,14 @@ class TestStatus:
     def test_nobody_writes_it(self, bascule: Cluster, namespace: str, build: str) -> None:
         said = refusal(bascule, *ADMIN, *patch(build, namespace, self.BODY, "--subresource=status"))
         assert "only Bascule's operator writes the status" in said
+
+    def test_nobody_brings_one_along(self, bascule: Cluster, namespace: str) -> None:
+        document = image_build(namespace, name="forged") | {"spec": SPEC | {"suspend": True}}
+        forged = {"phase": "Succeeded", "run": {"number": 7, "revision": "1-0", "trigger": "Revision", "tenant": "a"}}
+        bascule.kubectl(*ADMIN, "create", "-f", "-", input=json.dumps(document | {"status": forged}))
+        found = json.loads(bascule.kubectl("get", "imagebuild", "forged", "-n", namespace, "-o", "json"))
+        assert found.get("status", {}).get("run") is None
+        bascule.kubectl("delete", "imagebuild", "forged", "-n", namespace, "--wait=false")
 
     def test_the_operator_writes_it(self, bascule: Cluster, namespace: str, build: str) -> None:
         operator = as_user(OPERATOR, ADMIN_GROUP)
@@ -110,11 +127,64 @@ class TestForce:
         document = image_build(editors, **self.BODY["metadata"])
         assert "needs the verb force" in creation(bascule, document, *ALICE)
 
-    def test_who_has_the_verb_lets_go(self, bascule: Cluster, editors: str, build: str) -> None:
-        role = ["create", "role", "force", "-n", editors, "--verb=force", "--resource=imagebuilds.bascule.dev"]
-        bascule.kubectl(*role)
-        bascule.kubectl("create", "rolebinding", "force", "-n", editors, "--role=force", "--user=alice")
-        assert refusal(bascule, *ALICE, *patch(build, editors, self.BODY)) == ""
+    def test_nor_claim_it_without_a_reason(self, bascule: Cluster, editors: str, build: str) -> None:
+        empty = {"metadata": {"annotations": {"bascule.dev/force-delete": ""}}}
+        assert "needs the verb force" in refusal(bascule, *ALICE, *patch(build, editors, empty))
+
+    @pytest.fixture
+    def trusted(self, bascule: Cluster, editors: str) -> str:
+        """Alice has the verb as well."""
+        bascule.kubectl("create", "rolebinding", "force", "-n", editors, "--clusterrole=bascule-force", "--user=alice")
+        return editors
+
+    def test_who_has_the_verb_lets_go(self, bascule: Cluster, trusted: str, build: str) -> None:
+        assert refusal(bascule, *ALICE, *patch(build, trusted, self.BODY)) == ""
+
+    @pytest.mark.parametrize("reason", ["", "   "])
+    def test_it_takes_a_reason(self, bascule: Cluster, trusted: str, build: str, reason: str) -> None:
+        empty = {"metadata": {"annotations": {"bascule.dev/force-delete": reason}}}
+        assert "needs a reason" in refusal(bascule, *ALICE, *patch(build, trusted, empty))
+
+    def test_who_may_not_change_it_may_change_the_rest(self, bascule: Cluster, editors: str, build: str) -> None:
+        bascule.kubectl(*ADMIN, "annotate", "imagebuild", build, "-n", editors, "bascule.dev/force-delete=as I say")
+        assert refusal(bascule, *ALICE, *patch(build, editors, {"spec": {"timeout": "3h"}})) == ""
+        assert "needs the verb force" in refusal(bascule, *ALICE, *patch(build, editors, self.BODY))
+        gone = {"metadata": {"annotations": {"bascule.dev/force-delete": None}}}
+        assert refusal(bascule, *ALICE, *patch(build, editors, gone)) == ""
+
+    def test_generated_names_are_served(self, bascule: Cluster, editors: str) -> None:
+        document = image_build(editors)
+        document["metadata"] = {"generateName": "web-", "namespace": editors}
+        assert creation(bascule, document, *ALICE) == ""
+
+
+class TestWarnings:
+    ALWAYS = {"spec": {"compensation": {"onDelete": "Always"}}}
+
+    def test_always_is_warned_of_when_it_is_said(self, bascule: Cluster, namespace: str, build: str) -> None:
+        said = warnings(bascule, *ADMIN, *patch(build, namespace, self.ALWAYS))
+        assert "spec.compensation.onDelete is Always: deleting this ImageBuild" in said
+
+    def test_always_is_warned_of_when_it_comes_along(self, bascule: Cluster, namespace: str) -> None:
+        document = image_build(namespace) | {"spec": SPEC | self.ALWAYS["spec"]}
+        said = warnings(bascule, "create", "--dry-run=server", "-f", "-", document=document)
+        assert "moves the tags that it published back" in said
+
+    def test_nothing_else_is_warned_of(self, bascule: Cluster, namespace: str, build: str) -> None:
+        assert "Always" not in warnings(bascule, *ADMIN, *patch(build, namespace, {"spec": {"timeout": "3h"}}))
+
+    def test_a_deletion_that_takes_something_back_is_warned_of(
+        self, bascule: Cluster, namespace: str, build: str
+    ) -> None:
+        delete = ["delete", "imagebuild", build, "-n", namespace, "--dry-run=server"]
+        always = ["patch", "imagebuild", build, "-n", namespace, "--type=merge", "-p", json.dumps(self.ALWAYS)]
+        bascule.kubectl(*ADMIN, *always)
+        assert "Always" not in warnings(bascule, *delete)
+        published = {"status": {"published": {"repository": "registry.example.com/acme/web"}}}
+        operator = as_user(OPERATOR, ADMIN_GROUP)
+        written = ["patch", "imagebuild", build, "-n", namespace, "--type=merge", "--subresource=status"]
+        bascule.kubectl(*operator, *written, "-p", json.dumps(published))
+        assert "are moved back and its image is deleted before it goes" in warnings(bascule, *delete)
 
 
 class TestApprovals:

@@ -30,3 +30,9 @@ def refusal(cluster: Cluster, *arguments: str, document: dict[str, Any] | None =
 def creation(cluster: Cluster, document: dict[str, Any], *caller: str) -> str:
     """What the API server says against creating `document`; nothing is kept of it."""
     return refusal(cluster, *caller, "create", "--dry-run=server", "--validate=strict", "-f", "-", document=document)
+
+
+def warnings(cluster: Cluster, *arguments: str, document: dict[str, Any] | None = None) -> str:
+    """What the API server warns of when the request is made, which has to succeed."""
+    text = json.dumps(document) if document else None
+    return cluster.exec(["kubectl", *arguments], input=text, check=True).stderr

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bascule_api.conditions import Phase
 from bascule_operator.store import Key, Store
 from bascule_operator.sweep import restless, speaks_for
-from tests.support.subjects import ABuild, build, identity
+from tests.support.subjects import UID, ABuild, build, identity
 
 KEY = Key("ImageBuild", "acme-dev", "web")
 
@@ -34,6 +35,14 @@ def test_unfinished_runs_are_known_by_their_temporal_namespace() -> None:
     store.put(KEY, versioned(build().running(), 1))
     assert [run.key for run in store.live_runs()["acme"].values()] == [KEY]
     store.put(KEY, versioned(build().finished(), 2))
+    assert store.live_runs() == {}
+
+
+def test_a_run_that_is_being_undone_is_followed_by_its_undo_workflow() -> None:
+    store = Store()
+    store.put(KEY, versioned(build().finished(Phase.FAILED).undoing(2), 1))
+    assert list(store.live_runs()["acme"]) == [f"imagebuild/{UID}/1/undo/2"]
+    store.put(KEY, versioned(build().finished(Phase.FAILED).undoing(2, state="Failed"), 2))
     assert store.live_runs() == {}
 
 
@@ -71,6 +80,7 @@ def test_a_resource_speaks_for_its_current_run_and_for_none_of_its_past() -> Non
     assert not speaks_for(current, identity(subject, 2, revision="1-0000000000"))
     assert speaks_for(current, identity(subject, 3)), "an intent that this list does not show yet"
     assert not speaks_for(current, identity(subject, 2, uid="another"))
+    assert not speaks_for(build().finished().body, identity(subject)), "it is over: somebody reset it"
 
 
 def test_only_what_is_not_at_rest_is_looked_at_again() -> None:
@@ -78,6 +88,8 @@ def test_only_what_is_not_at_rest_is_looked_at_again() -> None:
     assert not restless(build().finished().saying(**seen).body)
     assert restless(build().finished().saying(observedGeneration=0).body)
     assert restless(build().running().saying(**seen).body)
+    assert restless(build().finished(Phase.FAILED).undoing().saying(**seen).body)
+    assert not restless(build().finished(Phase.FAILED, "Failed").saying(**seen).body)
     assert restless(build().finished().saying(**seen).deleting().body)
     assert restless(build().finished().saying(**seen).requested().body)
     assert restless(build().saying(**seen, blocked={"reason": "TenantNotFound"}).body)
