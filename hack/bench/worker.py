@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from bascule_api.tenants import Tenant
 from bascule_codec import Keyring
@@ -54,6 +54,7 @@ async def serve_raw(address: str, namespace: str, activities_per_second: float, 
         task_queue=raw.QUEUE,
         workflows=[raw.RawWorkflow],
         activities=[raw.nothing],
+        workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_activities=MAX_ACTIVITIES,
         max_activities_per_second=activities_per_second,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),

@@ -1,6 +1,6 @@
 """The change feed: what is new among the live runs, asked of each tenant's Temporal namespace with one question.
 
-The mark is the largest stamp seen, never our clock. Rows may appear late, so the question looks back: 3 s every
+The mark is the largest stamp seen, never our clock. Rows may appear late, so the question looks back: up to 3 s every
 second, 60 s every 10 s, and everything every 5 minutes. What was seen before is dropped by run and progress number.
 Every half minute one more question is for the runs whose code fails, as Temporal itself reports it.
 """
@@ -74,7 +74,7 @@ class Feed:
         query, wide = window.question(now)
         known = window.mark
         try:
-            async for row in observe.rows(self._temporal, place, query):
+            async for row in observe.rows(self._temporal, place, query, window.known):
                 run = live.get(row.workflow_id)
                 if window.take(row, now) and run is not None:
                     self._measure(row, wide, known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -91,10 +91,14 @@ class Row:
     updated_at: datetime | None
     stamp: datetime | None
     """The latest of its start, its last update and its close, by Temporal's clock: what the mark is made of."""
+    fingerprint: int = 0
+    """Another as soon as anything in the row is, and known before the row is decrypted."""
 
 
-async def rows(temporal: Temporal, place: Place, query: str) -> AsyncIterator[Row]:
-    """Runs that match a visibility query.
+async def rows(
+    temporal: Temporal, place: Place, query: str, known: Callable[[str, int], bool] = lambda *_: False
+) -> AsyncIterator[Row]:
+    """Runs that match a visibility query, less those that are `known`: (workflow id, fingerprint) -> bool.
 
     Raw on purpose: one run that somebody paused in Temporal has a status that the SDK's iterator does not know, and
     would end it for the whole namespace.
@@ -108,10 +112,18 @@ async def rows(temporal: Temporal, place: Place, query: str) -> AsyncIterator[Ro
         async with temporal.call("list"):
             page = await client.workflow_service.list_workflow_executions(request, timeout=CALL_TIMEOUT)
         for info in page.executions:
-            yield await _row(info, client.data_converter)
+            fingerprint = _fingerprint(info)
+            if not known(info.execution.workflow_id, fingerprint):
+                yield replace(await _row(info, client.data_converter), fingerprint=fingerprint)
         token = page.next_page_token
         if not token:
             return
+
+
+def _fingerprint(info: WorkflowExecutionInfo) -> int:
+    progress = info.memo.fields[names.MEMO_PROGRESS].data if names.MEMO_PROGRESS in info.memo.fields else b""
+    attributes = info.search_attributes.SerializeToString(deterministic=True)
+    return hash((info.execution.run_id, info.status, progress, attributes))
 
 
 async def _row(info: WorkflowExecutionInfo, converter: DataConverter) -> Row:

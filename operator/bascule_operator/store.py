@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from bascule_api.procedures import Procedure
 from bascule_api.tenants import Tenant
@@ -89,7 +89,7 @@ class Entry:
     @property
     def body(self) -> Json:
         """The object, made anew with each call."""
-        found: Json = json.loads(self.text)
+        found: Json = from_json(self.text)
         return found
 
     @classmethod
@@ -98,7 +98,7 @@ class Entry:
         metadata, status = body["metadata"], body.get("status") or {}
         run, published = status.get("run") or {}, status.get("published") or {}
         return cls(
-            text=json.dumps(body, separators=(",", ":")).encode(),
+            text=to_json(body),
             version=_version(body),
             uid=str(metadata.get("uid", "")),
             live=_live(key, str(metadata.get("uid", "")), status),

@@ -5,9 +5,11 @@ Pure but for its own memory; times are the caller's.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bascule_api import names
 from bascule_api.conditions import Phase
@@ -16,7 +18,9 @@ from bascule_operator.decisions.views import RunState
 from bascule_operator.observe import Row
 from bascule_operator.store import LiveRun
 
-NEAR = timedelta(seconds=3)
+NEAR, NEAREST = timedelta(seconds=3), timedelta(seconds=0.5)
+LATE_SAMPLES, LATE_ENOUGH = 200, 50
+"""News whose lateness is remembered, and how many it takes to ask for less than `NEAR`."""
 WIDE, WIDE_EVERY = timedelta(seconds=60), 10.0
 FULL_EVERY = 300.0
 HEALTH_EVERY = 30.0
@@ -81,6 +85,12 @@ class Window:
     """Runs in the answer to the question for all open ones; None: the question was another."""
     sick: set[str] = field(default_factory=set)
     """Runs in the last answer to the question for problems."""
+    shown: dict[str, int] = field(default_factory=dict)
+    """Workflow id to the fingerprint of its last row."""
+    asked: datetime | None = None
+    """The mark as it was when the last question was asked."""
+    late: deque[timedelta] = field(default_factory=lambda: deque(maxlen=LATE_SAMPLES))
+    """How far behind the mark the last news were."""
     asked_at: float | None = None
     wide_at: float = float("-inf")
     full_at: float = float("-inf")
@@ -92,7 +102,7 @@ class Window:
         """The visibility query to ask now, and whether it is a wider one than usual."""
         if self.asked_at is not None and now - self.asked_at >= AWAY_SECONDS:
             self.resume(now)
-        self.asked_at, self.answered = now, None
+        self.asked_at, self.asked, self.answered = now, self.mark, None
         if self.mark is None or now - self.full_at >= FULL_EVERY:
             self.full_at = self.wide_at = now
             self.answered = set()
@@ -100,7 +110,7 @@ class Window:
         wide = now - self.wide_at >= WIDE_EVERY
         if wide:
             self.wide_at = now
-        since = _quoted(self.mark - (WIDE if wide else NEAR))
+        since = _quoted(self.mark - (WIDE if wide else self.near))
         newer = f"({names.SEARCH_UPDATED_AT} > {since} OR CloseTime > {since})"
         return f"{_OURS} AND {newer}", wide
 
@@ -109,10 +119,28 @@ class Window:
         self.full_at = float("-inf")
         self.heard = dict.fromkeys(self.heard, now - VISIBLE_SECONDS)
 
+    @property
+    def near(self) -> timedelta:
+        """How far a usual question looks back: half as far again as all but a fiftieth of the last news needed.
+
+        Rows that come again and again are most of what the feed costs the server.
+        """
+        if len(self.late) < LATE_ENOUGH:
+            return NEAR
+        needed = sorted(self.late)[len(self.late) * 49 // 50]
+        return min(NEAR, max(NEAREST, needed * 1.5))
+
+    def known(self, workflow_id: str, fingerprint: int) -> bool:
+        """Whether the row was taken before, just as it is."""
+        if self.answered is not None:
+            self.answered.add(workflow_id)
+        return self.shown.get(workflow_id) == fingerprint
+
     def take(self, row: Row, now: float) -> bool:
         """Remember the row. Whether it is news: an older one than was seen never is."""
         if self.answered is not None:
             self.answered.add(row.workflow_id)
+        self.shown[row.workflow_id] = row.fingerprint
         if row.stamp is not None and (self.mark is None or row.stamp > self.mark):
             self.mark = row.stamp
         known, found = self.seen.get(row.workflow_id), Seen.of(row)
@@ -120,6 +148,8 @@ class Window:
             return False
         self.seen[row.workflow_id] = found
         self.heard[row.workflow_id] = now
+        if self.asked is not None and self.answered is None and row.stamp is not None:
+            self.late.append(max(timedelta(), self.asked - row.stamp))
         return True
 
     def silent(self, live: Mapping[str, LiveRun], now: float) -> list[LiveRun]:
@@ -127,10 +157,10 @@ class Window:
 
         Forgets runs that are over.
         """
-        for gone in self.heard.keys() - live.keys():
-            del self.heard[gone]
-        for gone in self.seen.keys() - live.keys():
-            del self.seen[gone]
+        memories: tuple[dict[str, Any], ...] = (self.heard, self.seen, self.shown)
+        for memory in memories:
+            for gone in memory.keys() - live.keys():
+                del memory[gone]
         for workflow_id in live:
             self.heard.setdefault(workflow_id, now)
         quiet = [run for workflow_id, run in live.items() if self._quiet(workflow_id, now)]

@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections import Counter
 
+from prometheus_client import REGISTRY
+
 from bascule_operator.store import Key
 from tests.reconcilers.conftest import Lab
 
@@ -31,6 +33,21 @@ async def test_a_quick_build_costs_one_write_for_the_finalizer_and_one_for_each_
     assert counted["patch"] == 1
     # the intent, at most one progress, the end
     assert counted["patch status"] <= 3
+
+
+def read(resource: str) -> float:
+    """How often the operator has read one of these so far."""
+    labels = {"verb": "get", "resource": resource, "code": "200"}
+    return REGISTRY.get_sample_value("bascule_operator_api_requests_total", labels) or 0.0
+
+
+async def test_builds_that_are_applied_at_once_share_what_is_read_for_their_start(served: Lab) -> None:
+    before = read("procedures")
+    keys = await asyncio.gather(*(served.build(f"b{number}") for number in range(20)))
+    for key in keys:
+        await served.until_phase(key, "Succeeded")
+    # Each of the twenty would read two; how many share a reading depends on how long all of it takes.
+    assert 2 <= read("procedures") - before < 40
 
 
 async def test_a_finished_build_costs_nothing_more(served: Lab) -> None:

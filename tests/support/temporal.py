@@ -12,6 +12,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from bascule_api import names
 from bascule_codec import Keyring
@@ -78,6 +79,8 @@ async def serving_runs(world: World, converter: DataConverter) -> AsyncIterator[
             audit=world.audit,
             grace=timedelta(0),
             identity="worker",
+            # What depends on anything but the history is found here: the platform's worker goes without.
+            runner=SandboxedWorkflowRunner(),
         )
         async with make_worker(env.client, TENANT, equipment):
             yield Runs(env)

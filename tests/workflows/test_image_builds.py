@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from bascule_api import names
 from bascule_api.approvals import Decision
-from bascule_api.conditions import CompensationState, Phase, WaitKind
+from bascule_api.conditions import CompensationState, Phase, StepState, WaitKind
 from bascule_api.image_builds import ImageBuildResult
 from bascule_api.progress import PROGRESS_LIMIT, ApprovalMessage
 from bascule_api.runs import FailureType
@@ -56,6 +56,18 @@ async def test_progress_rises_is_small_and_is_told_once_per_activation(runs: Run
     assert max(story.upserts_per_task) == 1
     assert story.result.progress_number == story.progress[-1].number
     assert story.phases == [Phase.RUNNING, Phase.SUCCEEDED]
+
+
+async def test_steps_that_are_over_in_moments_are_told_with_what_follows(runs: Runs) -> None:
+    story = await runs.carried_out(image_build())
+
+    # The beginning, the build, the test, what follows on the test, and the end; more only where a step took seconds.
+    last = story.progress[-1].steps
+    took = max(step.finished or 0 for step in last) - min(step.started or 0 for step in last)
+    assert len(story.progress) <= 5 + took // 3
+    told = [{step.name: step.state for step in progress.steps} for progress in story.progress]
+    assert any(states["build"] == StepState.RUNNING for states in told)
+    assert any(states["test-smoke"] == StepState.RUNNING for states in told)
 
 
 async def test_a_failed_test_ends_the_run_and_the_candidate_is_gone(runs: Runs, world: World) -> None:

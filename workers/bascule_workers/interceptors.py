@@ -19,7 +19,9 @@ from bascule_workers.messages import ErrorDetails, NotYet, StepRequest
 from bascule_workers.ports.audit import Audit, Moment, Occurrence
 from bascule_workers.ports.policy import Policy, Question
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS, SLOWEST_HEARTBEAT_SECONDS = 1.0, 5.0
+LIVE_PER_SECOND = 50
+"""Heartbeats of one worker a second, from where on each activity's become rarer. Each is a write of Temporal's."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,21 +33,25 @@ class StepInterceptor(Interceptor):
         self._tenant = tenant
         self._policy = policy
         self._audit = audit
+        self._pulse = Pulse()
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - Temporal's name
-        return _Inbound(next, self._tenant, self._policy, self._audit)
+        return _Inbound(next, self._tenant, self._policy, self._audit, self._pulse)
 
 
 class _Inbound(ActivityInboundInterceptor):
-    def __init__(self, following: ActivityInboundInterceptor, tenant: str, policy: Policy, audit: Audit) -> None:
+    def __init__(
+        self, following: ActivityInboundInterceptor, tenant: str, policy: Policy, audit: Audit, pulse: Pulse
+    ) -> None:
         super().__init__(following)
         self._tenant = tenant
         self._policy = policy
         self._audit = audit
+        self._pulse = pulse
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - Temporal's name
         try:
-            async with _heartbeating():
+            async with self._pulse.heartbeating():
                 return await self._recorded(input, _request(input))
         except WorkerError as error:
             raise _translated(error) from None
@@ -104,18 +110,30 @@ def _translated(error: WorkerError) -> ApplicationError:
     return ApplicationError(str(error), details, type=error.type, non_retryable=not error.retryable)
 
 
-@asynccontextmanager
-async def _heartbeating() -> AsyncIterator[None]:
-    """Heartbeat in the background: so that a cancellation arrives, and a dead worker is noticed."""
+class Pulse:
+    """Heartbeats in the background: so that a cancellation arrives, and a dead worker is noticed."""
 
-    async def beat() -> None:
+    def __init__(self) -> None:
+        self._live = 0
+
+    @property
+    def seconds(self) -> float:
+        """Between two heartbeats of one activity: the more are live, the more, well below the heartbeat timeout."""
+        return min(SLOWEST_HEARTBEAT_SECONDS, max(HEARTBEAT_SECONDS, self._live / LIVE_PER_SECOND))
+
+    @asynccontextmanager
+    async def heartbeating(self) -> AsyncIterator[None]:
+        """Heartbeat for as long as the block."""
+        task = asyncio.create_task(self._beat())
+        self._live += 1
+        try:
+            yield
+        finally:
+            self._live -= 1
+            task.cancel()
+
+    async def _beat(self) -> None:
         while True:
             # Most activities are over before: they cost Temporal no write but their end.
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(self.seconds)
             activity.heartbeat()
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 from kubernetes.aio import client, config
+from pydantic_core import from_json
 
 from bascule_operator import metrics
 from bascule_operator.errors import (
@@ -119,7 +120,7 @@ class Kube:
         metrics.API_REQUESTS.labels(verb, resource, str(status)).inc()
         if status >= 300:
             raise _error(status, text)
-        answer: Json = json.loads(text)
+        answer: Json = from_json(text)
         return answer
 
 

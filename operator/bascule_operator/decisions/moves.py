@@ -11,7 +11,7 @@ from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import Grounds, Problem, RunView
 
 NO_NEWS_SECONDS = 30.0
-STARTED_SECONDS = 2.0
+STARTED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)

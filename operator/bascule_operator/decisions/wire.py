@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from bascule_api.runs import RunStatus
@@ -15,11 +14,17 @@ _REQUIRED = frozenset({"message", "tenant", "revision"})
 def fit(status: RunStatus) -> RunStatus:
     """The status within its limit: long messages of steps are what gives way."""
     for limit in (4096, 1024, 256, 64, 0):
-        steps = [step.model_copy(update={"message": step.message[:limit]}) for step in status.steps]
-        shortened = status.model_copy(update={"steps": steps})
-        if len(json.dumps(shortened.to_wire()).encode()) <= STATUS_LIMIT:
+        shortened = _shortened(status, limit)
+        if len(shortened.model_dump_json(by_alias=True, exclude_none=True).encode()) <= STATUS_LIMIT:
             return shortened
     return status.model_copy(update={"steps": [], "history": []})
+
+
+def _shortened(status: RunStatus, limit: int) -> RunStatus:
+    if all(len(step.message) <= limit for step in status.steps):
+        return status
+    steps = [step.model_copy(update={"message": step.message[:limit]}) for step in status.steps]
+    return status.model_copy(update={"steps": steps})
 
 
 def wire(status: RunStatus) -> dict[str, Any]:

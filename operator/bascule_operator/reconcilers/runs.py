@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 WRITE_INTERVAL = 1.0
 """Seconds between two writes of one status, unless the phase changes."""
+SAME_READING_SECONDS = 1.0
+"""How old a reading of a Tenant or Procedure may be for a start to rest on it, besides what the watches tell."""
 _PASSES = 12
 """Decisions of one reconciliation; more mean that something changes under our hands: start over later."""
 
@@ -52,6 +54,14 @@ class _Pass:
     trouble: Exception | None = None
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """A Tenant or a Procedure that is or was read."""
+
+    task: asyncio.Task[None]
+    begun: float
+
+
 class RunsReconciler:
     """Reconciles one kind."""
 
@@ -59,6 +69,7 @@ class RunsReconciler:
         self._kind = kind
         self._world = world
         self._written: dict[Key, float] = {}
+        self._readings: dict[Key, _Reading] = {}
 
     async def reconcile(self, key: Key, news: News | None) -> float | None:
         """Bring one resource forward. Returns after how many seconds to look again, or None."""
@@ -148,6 +159,17 @@ class RunsReconciler:
         return find_grounds(namespace, wants, store.tenants, store.procedures)
 
     async def _refresh(self, key: Key) -> None:
+        """Read it again, unless somebody else did so within the last second: of a burst, all want the same."""
+        reading = self._readings.get(key)
+        if reading is None or time.monotonic() - reading.begun >= SAME_READING_SECONDS:
+            reading = self._readings[key] = _Reading(asyncio.create_task(self._reread(key)), time.monotonic())
+        try:
+            await asyncio.shield(reading.task)
+        except OperatorError:
+            self._readings.pop(key, None)
+            raise
+
+    async def _reread(self, key: Key) -> None:
         body = await observe.read(self._world.kube, key)
         if body is None:
             self._world.store.remove(key)

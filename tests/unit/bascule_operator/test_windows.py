@@ -90,7 +90,7 @@ def test_runs_that_are_over_are_forgotten() -> None:
     window = Window()
     window.take(row(), 0)
     window.silent({}, 1)
-    assert (window.seen, window.heard) == ({}, {})
+    assert (window.seen, window.heard, window.shown) == ({}, {}, {})
 
 
 OLDER = [
@@ -180,3 +180,37 @@ def test_who_is_no_longer_among_the_sick_is_looked_at_once() -> None:
     assert window.cured({"a", "b"}) == set()
     assert window.cured({"b"}) == {"a"}
     assert window.cured({"b"}) == set()
+
+
+def test_a_row_that_was_taken_just_so_needs_no_second_look_and_still_counts_as_answered() -> None:
+    window = Window()
+    window.question(0)
+    window.take(replace(row(), fingerprint=7), 0)
+    assert window.known(ID, 7)
+    assert not window.known(ID, 8)
+    window.question(301)
+    window.known(ID, 7)
+    assert window.answered == {ID}
+
+
+def asked_again(late_seconds: list[float]) -> Window:
+    """A window that got news so far behind the mark."""
+    window = Window(mark=NOW, full_at=0, wide_at=0)
+    window.question(1)
+    for number, late in enumerate(late_seconds):
+        window.take(row(number + 1, seconds=-late), 1)
+    return window
+
+
+@pytest.mark.parametrize(
+    ("late", "near"),
+    [
+        pytest.param([0.0] * 49, 3.0, id="too little is known: three seconds"),
+        pytest.param([0.0] * 50, 0.5, id="nothing is late: half a second"),
+        pytest.param([0.1] * 60 + [1.0] * 40, 1.5, id="half as far again as the late ones needed"),
+        pytest.param([0.1] * 99 + [2.0], 0.5, id="one that is late does not count"),
+        pytest.param([9.0] * 100, 3.0, id="never more than three seconds"),
+    ],
+)
+def test_a_question_looks_back_as_far_as_rows_are_late(late: list[float], near: float) -> None:
+    assert asked_again(late).near == timedelta(seconds=near)

@@ -240,7 +240,7 @@ class ImageBuildWorkflow(Run):
     def _facts(self) -> None:
         known = {"source": self.source, "image": self.image, "published": self.published}
         self.facts = {name: value.to_wire() for name, value in known.items() if value is not None}
-        self.touch()
+        self.stir()
 
     def _image_request(self, step: str, image: Candidate) -> ImageRequest:
         login = self.build.spec.publish.secret_ref is not None

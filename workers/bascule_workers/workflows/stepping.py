@@ -42,6 +42,10 @@ class Stepping(Calling):
         self._parked = 0
         self._working = 0
 
+    def stir(self) -> None:
+        """Something changed that soon changes again, unless there is trouble: it is told with what follows."""
+        self._reporting.stirred = self._reporting.stirred or not self.quiet
+
     async def step(
         self,
         name: str,
@@ -57,9 +61,11 @@ class Stepping(Calling):
         run's timeout. With `ends=False` another activity of the same step follows. Raises Ended.
         """
         await self._boundary()
+        # A step that only needs a service is over within moments, as a rule.
+        tell = self.touch if limit is None else self.stir
         record = self.steps[name]
         record.state, record.started = StepState.RUNNING, record.started or self.now()
-        self.touch()
+        tell()
         self._working += 1
         try:
             value = await self._repeated(record, activity, request, limit)
@@ -76,13 +82,13 @@ class Stepping(Calling):
         finally:
             self._working -= 1
             record.finished = self.now() if record.state != StepState.RUNNING else None
-            self.touch()
+            tell()
 
     def not_needed(self, name: str, reason: str) -> None:
         """A step turned out to have nothing to do here."""
         record = self.steps[name]
         record.state, record.message = StepState.SKIPPED, reason
-        self.touch()
+        self.stir()
 
     async def _repeated(self, record: StepRecord, activity: Activity[R, T], request: R, limit: timedelta | None) -> T:
         begun, errors = workflow.time(), 0
