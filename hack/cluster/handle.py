@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.cluster import lifecycle, sources
+from hack.cluster import lifecycle, sources, temporal_access
 from hack.cluster.addresses import (
     GIT_HOST,
     PRIVATE_REGISTRY,
@@ -21,6 +21,7 @@ from hack.cluster.inside import environment, full_environment, inside
 from hack.cluster.machines import CONTROL_MACHINE
 from hack.cluster.processes import running_pid
 from hack.cluster.shell import ClusterError
+from hack.cluster.temporal_server import TemporalKind
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Cluster:
     packer."""
     audit_log: Path
     """The API server's audit log: one line per write, at level Metadata."""
+    temporal: TemporalKind = TemporalKind.DEV
+    """Which Temporal it has."""
     registry: str = REGISTRY
     """The registry's name, the same for pods, nodes and commands of `exec`."""
     private_registry: str = PRIVATE_REGISTRY
@@ -62,8 +65,17 @@ class Cluster:
 
     @property
     def temporal_ui(self) -> str:
-        """The address of Temporal's web interface, for a browser on the host."""
-        return f"http://{self.host_address}:{TEMPORAL_UI_PORT}"
+        """The address of Temporal's web interface, for a browser on the host; empty where there is none."""
+        return f"http://{self.host_address}:{TEMPORAL_UI_PORT}" if self.temporal is TemporalKind.DEV else ""
+
+    def temporal_credentials(self, subject: str, permissions: Sequence[str]) -> dict[str, str]:
+        """What a client of this cluster's Temporal has to show, as the content of a Secret; empty: nothing.
+
+        `permissions` as Temporal's default claim mapper reads them: `NAMESPACE:read`, `NAMESPACE:write`, ….
+        """
+        if self.temporal is TemporalKind.DEV:
+            return {}
+        return temporal_access.credentials(self._site().paths, subject, permissions)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -132,9 +144,12 @@ class Cluster:
         return site
 
 
-def up(name: str) -> Cluster:
-    """Make a cluster, or repair the one of that name, and wait until it is ready."""
-    return _handle(lifecycle.bring_up(name))
+def up(name: str, temporal: TemporalKind | None = None) -> Cluster:
+    """Make a cluster, or repair the one of that name, and wait until it is ready.
+
+    `temporal`: which Temporal a new cluster gets. Raises ClusterError when an existing one has another.
+    """
+    return _handle(lifecycle.bring_up(name, temporal))
 
 
 def down(name: str) -> None:
@@ -178,4 +193,5 @@ def _handle(site: lifecycle.Site) -> Cluster:
         host_address=site.host,
         images=json.loads(site.paths.images.read_text()),
         audit_log=site.paths.audit_log,
+        temporal=site.record.temporal,
     )

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from hack.cluster.binaries import binaries, temporal
 from hack.cluster.lifecycle import Site
 from hack.cluster.machines import CONTROL_MACHINE, machine_pid
+from hack.cluster.temporal_access import write_client_files
+from hack.cluster.temporal_server import TemporalKind
 
 # The mount lives in a namespace of the command alone: the host's /etc/hosts stays as it is.
 _JOIN_AND_MOUNT = """
@@ -37,6 +39,7 @@ def environment(made: Site) -> dict[str, str]:
         "GIT_SSL_CAINFO": trust,
         "CURL_CA_BUNDLE": trust,
         "REQUESTS_CA_BUNDLE": trust,
+        **(write_client_files(made.paths) if made.record.temporal is TemporalKind.POSTGRES else {}),
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hack.cluster import machines, network
 from hack.cluster.addresses import API_PORT, NODES, REGISTRY, SERVICE_HOSTS, NodeAddress
-from hack.cluster.binaries import binaries, temporal
+from hack.cluster.binaries import binaries, temporal, temporal_server
 from hack.cluster.cgroups import ClusterGroup, cluster_group
 from hack.cluster.components import Component, components, write_configuration
 from hack.cluster.configuration import kubeconfig
@@ -22,8 +22,9 @@ from hack.cluster.pki import make_certificates
 from hack.cluster.processes import Command, end, running_pid, start
 from hack.cluster.readiness import ComponentEndedError, wait_ready
 from hack.cluster.record import Record, complete, new_record, read_record
-from hack.cluster.rootfs import machine_tree
+from hack.cluster.rootfs import database_tree, machine_tree
 from hack.cluster.shell import Background, ClusterError, contained, run
+from hack.cluster.temporal_server import TemporalKind
 from hack.images.build import BuiltImage, build_images, publish_images
 
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
@@ -31,7 +32,7 @@ _PAUSE_IMAGE = f"{REGISTRY}/bascule/pause:1"
 _READY_PATIENCE = 120.0
 _TRIES = 20
 # These start before the API server answers; everything else wants to talk to it at once.
-_FIRST = ("etcd", "registry", "private-registry", "git", "temporal", "apiserver")
+_FIRST = ("etcd", "registry", "private-registry", "git", "postgres", "temporal-token-keys", "temporal", "apiserver")
 # A terminated API server goes on serving watches for a while.
 _NOT_GENTLY = frozenset({"apiserver"})
 
@@ -49,9 +50,14 @@ class Site:
         """The cluster's address as the host sees it."""
         return self.record.host_link.cluster
 
+    @property
+    def components(self) -> dict[str, Component]:
+        """All components by name, in the order in which they are started."""
+        return components(self.paths, self.record.temporal)
+
     def component(self, name: str) -> Component:
         """Return a component. Raises ClusterError with the names there are."""
-        known = components(self.paths)
+        known = self.components
         if name not in known:
             raise ClusterError(f"there is no component {name!r}; there are: {', '.join([*NODES, *known])}")
         return known[name]
@@ -68,10 +74,13 @@ def _lock_file(name: str) -> Path:
     return state_directory() / "locks" / f"cluster-{name}"
 
 
-def bring_up(name: str) -> Site:
-    """Make a cluster, or start what is missing of one that was complete; remove first what was only half made."""
-    prepare()
+def bring_up(name: str, temporal: TemporalKind | None = None) -> Site:
+    """Make a cluster, or start what is missing of one that was complete; remove first what was only half made.
+
+    `temporal`: which Temporal a new cluster gets; an existing one keeps its own. Raises ClusterError when they differ.
+    """
     paths, group = Paths(name), cluster_group(name)
+    prepare(_temporal_of(paths, temporal))
     with locked(_lock_file(name), f"cluster {name}"):
         record = read_record(paths)
         if (record is None or not record.complete) and (paths.state.exists() or group.exists()):
@@ -79,7 +88,7 @@ def bring_up(name: str) -> Site:
             _remove(paths, group)
             record = None
         fresh = record is None
-        made = Site(paths, group, record or new_record(paths))
+        made = Site(paths, group, record or new_record(paths, temporal or TemporalKind.DEV))
         try:
             _make(made)
         except KeyboardInterrupt:
@@ -90,15 +99,28 @@ def bring_up(name: str) -> Site:
         return Site(paths, group, complete(paths, made.record))
 
 
-def prepare() -> None:
+def _temporal_of(paths: Paths, wanted: TemporalKind | None) -> TemporalKind:
+    record = read_record(paths)
+    if record is None or not record.complete:
+        return wanted or TemporalKind.DEV
+    if wanted not in (None, record.temporal):
+        raise ClusterError(
+            f"cluster {paths.name} was made with TEMPORAL={record.temporal}: take it down first, or choose another NAME"
+        )
+    return record.temporal
+
+
+def prepare(kind: TemporalKind = TemporalKind.DEV) -> None:
     """Have everything in the cache that a cluster is made of."""
     ensure_host_packages()
     ensure_kernel()
     with Background() as background:
         # The one waits for the network, the other for the processors.
-        tree = background.begin(machine_tree)
+        tree = background.begin(machine_tree if kind is TemporalKind.DEV else database_tree)
         binaries()
         temporal()
+        if kind is TemporalKind.POSTGRES:
+            temporal_server()
         tree.result()
 
 
@@ -108,17 +130,18 @@ def _make(made: Site) -> None:
         say(f"making cluster {made.paths.name}")
         _write_files(made)
         _start_control_machine(made)
-        for name in _FIRST:
+        first = [name for name in _FIRST if name in made.components]
+        for name in first:
             _start(made, name)
         for node in NODES.values():
             _start_node_machine(made, node)
             _start(made, f"{node.name}-containerd")
-        _wait(made, *_FIRST, *(f"{node}-containerd" for node in NODES))
-        for name in components(made.paths):
+        _wait(made, *first, *(f"{node}-containerd" for node in NODES))
+        for name in made.components:
             _start(made, name)
         _apply_manifests(made)
         _publish(made, images)
-    _wait(made, *components(made.paths))
+    _wait(made, *made.components)
     for name in NODES:
         _pull_pause_image(made, name)
     _wait_for_nodes(made)
@@ -130,7 +153,7 @@ def _write_files(made: Site) -> None:
     if not (paths.pki / "complete").exists():
         make_certificates(paths.pki, link, paths.trust)
         (paths.pki / "complete").touch()
-    write_configuration(paths)
+    write_configuration(paths, made.record.temporal)
     names = f"{link.cluster} {' '.join(SERVICE_HOSTS)}\n"
     machines.write(paths.hosts, Path("/etc/hosts").read_text() + names)
     server = f"https://{link.cluster}:{API_PORT}"
@@ -140,8 +163,10 @@ def _write_files(made: Site) -> None:
 
 
 def _start_control_machine(made: Site) -> None:
-    mounts = machines.prepare_control(made.paths)
-    machines.start_machine(made.paths, made.group, CONTROL_MACHINE, mounts)
+    kind = made.record.temporal
+    mounts = machines.prepare_control(made.paths, kind)
+    tree = machine_tree() if kind is TemporalKind.DEV else database_tree()
+    machines.start_machine(made.paths, made.group, CONTROL_MACHINE, mounts, tree)
     network.connect_control(machines.machine_pid(made.paths, CONTROL_MACHINE), made.record.host_link)
 
 
@@ -149,7 +174,7 @@ def _start_node_machine(made: Site, node: NodeAddress) -> None:
     if not running_pid(made.paths, node.name):
         say(f"starting {node.name}")
         mounts = machines.prepare_node(made.paths, node, _PAUSE_IMAGE)
-        machines.start_machine(made.paths, made.group, node.name, mounts)
+        machines.start_machine(made.paths, made.group, node.name, mounts, machine_tree())
     control = machines.machine_pid(made.paths, CONTROL_MACHINE)
     network.connect_node(control, machines.machine_pid(made.paths, node.name), node)
 
@@ -255,7 +280,7 @@ def start_component(made: Site, name: str) -> None:
     names = [name]
     if name in NODES:
         _start_node_machine(made, NODES[name])
-        names = [component.name for component in components(made.paths).values() if component.machine == name]
+        names = [component.name for component in made.components.values() if component.machine == name]
     for each in names:
         # In this order: containerd before the kubelet.
         _start(made, each)

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from hack.cluster import configuration
 from hack.cluster.addresses import CONTROL, PRIVATE_REGISTRY, REGISTRY, NodeAddress, hosts_file
-from hack.cluster.binaries import binaries, temporal
+from hack.cluster.binaries import binaries, temporal, temporal_server
 from hack.cluster.cgroups import ClusterGroup
 from hack.cluster.paths import Paths
 from hack.cluster.processes import Command, running_pid, start
-from hack.cluster.rootfs import machine_tree
 from hack.cluster.shell import ClusterError, tail
+from hack.cluster.temporal_server import TemporalKind
 
 CONTROL_MACHINE = "control"
 BIN = Path("/opt/bascule/bin")
 TEMPORAL_BIN = Path("/opt/bascule/temporal")
+TEMPORAL_SERVER_BIN = Path("/opt/bascule/temporal-server")
 NODE_ETC = Path("/etc/bascule")
 _SCRIPT = Path(__file__).parent / "machine.sh"
 
@@ -31,7 +32,7 @@ class Mount:
     writable: bool = False
 
 
-def start_machine(paths: Paths, group: ClusterGroup, name: str, mounts: tuple[Mount, ...]) -> None:
+def start_machine(paths: Paths, group: ClusterGroup, name: str, mounts: tuple[Mount, ...], tree: Path) -> None:
     """Start a machine's first process, and wait until its root file system stands."""
     if running_pid(paths, name):
         return
@@ -46,7 +47,7 @@ def start_machine(paths: Paths, group: ClusterGroup, name: str, mounts: tuple[Mo
     arguments = [
         str(word) for mount in mounts for word in (mount.source, mount.target, "rw" if mount.writable else "ro")
     ]
-    script = ["sh", str(_SCRIPT), str(folder), str(machine_tree()), kind, name, *arguments]
+    script = ["sh", str(_SCRIPT), str(folder), str(tree), kind, name, *arguments]
     group.make(name)
     start(paths, group, Command(name, name, [*namespaces, *script]))
     _wait_until_built(paths, name)
@@ -76,13 +77,15 @@ def enter(paths: Paths, name: str) -> list[str]:
     return ["nsenter", f"--target={machine_pid(paths, name)}", *namespaces, "--wd=/", "--"]
 
 
-def prepare_control(paths: Paths) -> tuple[Mount, ...]:
+def prepare_control(paths: Paths, kind: TemporalKind) -> tuple[Mount, ...]:
     """Write the control plane's /etc and return what it sees of the host: binaries, and the cluster's state."""
     write(paths.machine(CONTROL_MACHINE) / "upper/etc/hosts", hosts_file(CONTROL_MACHINE, CONTROL))
     write(paths.machine(CONTROL_MACHINE) / "upper/etc/resolv.conf", f"nameserver {CONTROL}\n")
+    server = (Mount(temporal_server(), TEMPORAL_SERVER_BIN),) if kind is TemporalKind.POSTGRES else ()
     return (
         Mount(binaries(), BIN),
         Mount(temporal(), TEMPORAL_BIN),
+        *server,
         Mount(paths.state, paths.state, writable=True),
     )
 

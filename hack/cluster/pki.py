@@ -60,6 +60,7 @@ def make_certificates(directory: Path, link: HostLink, trust: Path) -> None:
     authority = _authority(authority_key)
     (directory / "ca.crt").write_bytes(_pem(authority))
     _new_key(directory / "service-accounts.key")
+    _new_key(directory / "tokens.key")
     for identity in identities(link):
         key = _new_key(directory / f"{identity.file}.key")
         certificate = _sign(identity, key, authority, authority_key)
@@ -68,13 +69,28 @@ def make_certificates(directory: Path, link: HostLink, trust: Path) -> None:
     trust.write_bytes(known + b"\n" + _pem(authority))
 
 
+def issue(directory: Path, common_name: str) -> tuple[str, str]:
+    """Sign another client certificate with a cluster's authority. Returns certificate and key, both PEM."""
+    authority = x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes())
+    authority_key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
+    if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
+        raise TypeError("the authority's key is none of ours")
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _sign(Identity("", common_name), key, authority, authority_key)
+    return _pem(certificate).decode(), _key_pem(key).decode()
+
+
 def _new_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = ec.generate_private_key(ec.SECP256R1())
-    encoding, no_password = serialization.Encoding.PEM, serialization.NoEncryption()
-    # SEC 1 is what the API server reads for the service accounts' key; everything else reads it too.
-    path.write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.TraditionalOpenSSL, no_password))
+    path.write_bytes(_key_pem(key))
     path.chmod(0o600)
     return key
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    encoding, no_password = serialization.Encoding.PEM, serialization.NoEncryption()
+    # SEC 1 is what the API server reads for the service accounts' key; everything else reads it too.
+    return key.private_bytes(encoding, serialization.PrivateFormat.TraditionalOpenSSL, no_password)
 
 
 def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

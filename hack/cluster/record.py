@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 from hack.cluster.addresses import HostLink, choose_link, links_in_use
 from hack.cluster.paths import Paths, locked, state_directory
+from hack.cluster.temporal_server import TemporalKind
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class Record:
 
     link: int
     complete: bool
+    temporal: TemporalKind = TemporalKind.DEV
 
     @property
     def host_link(self) -> HostLink:
@@ -23,17 +25,18 @@ class Record:
 def read_record(paths: Paths) -> Record | None:
     """Return a cluster's record, or None when there is none or a crash left half of one."""
     try:
-        return Record(**json.loads(paths.record.read_text()))
+        stored = Record(**json.loads(paths.record.read_text()))
+        return replace(stored, temporal=TemporalKind(stored.temporal))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
-def new_record(paths: Paths) -> Record:
+def new_record(paths: Paths, temporal: TemporalKind) -> Record:
     """Decide on a new cluster's link and write it down before anything is made."""
     with locked(state_directory() / "locks" / "links", "the list of links"):
         others = (read_record(cluster) for cluster in _clusters())
         taken = {record.link for record in others if record} | links_in_use()
-        record = Record(choose_link(paths.name, taken).number, complete=False)
+        record = Record(choose_link(paths.name, taken).number, complete=False, temporal=temporal)
         _write(paths, record)
     return record
 

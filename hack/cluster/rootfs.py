@@ -27,6 +27,7 @@ _MACHINE_PACKAGES = (
     "runc",
     "tini",
 )
+_DATABASE_PACKAGES = ("postgresql",)
 # Services must not start while their packages are installed: this tree is no running system.
 _INSTALL = """
 set -eu
@@ -50,7 +51,23 @@ def base_tree() -> Path:
 def machine_tree() -> Path:
     """Return what nodes and control plane run on: the base with the servers' packages."""
     base = base_tree()
-    return _cached("machine", [base.name, *_MACHINE_PACKAGES], lambda partial: _make_machine(partial, base))
+    what = "installing containerd, etcd and the other servers into a tree of their own"
+    return _cached(
+        "machine",
+        [base.name, *_MACHINE_PACKAGES],
+        lambda partial: _make_larger(partial, base, _MACHINE_PACKAGES, what),
+    )
+
+
+def database_tree() -> Path:
+    """Return what a control plane with PostgreSQL runs on: the machines' tree and one server more."""
+    machine = machine_tree()
+    what = "installing PostgreSQL into a tree of its own"
+    return _cached(
+        "database",
+        [machine.name, *_DATABASE_PACKAGES],
+        lambda partial: _make_larger(partial, machine, _DATABASE_PACKAGES, what),
+    )
 
 
 def _cached(kind: str, ingredients: Sequence[str], make: Callable[[Path], None]) -> Path:
@@ -85,10 +102,10 @@ def _make_base(partial: Path) -> None:
     (partial / "var/cache/apt/archives/partial").mkdir(parents=True)
 
 
-def _make_machine(partial: Path, base: Path) -> None:
-    log = cache_directory() / "logs" / "machine-tree.log"
-    run_logged(["cp", "--archive", str(base), str(partial)], what="copying the base", log=log)
+def _make_larger(partial: Path, base: Path, packages: Sequence[str], what: str) -> None:
+    log = cache_directory() / "logs" / f"{partial.stem}-tree.log"
+    run_logged(["cp", "--archive", str(base), str(partial)], what=f"copying {base.name}", log=log)
     # The base remembers the name servers of the day it was made.
     shutil.copyfile("/etc/resolv.conf", partial / "etc/resolv.conf")
-    argv = ["sh", "-c", _INSTALL, "install", str(partial), *_MACHINE_PACKAGES]
-    run_logged(argv, what="installing containerd, etcd and the other servers into a tree of their own", log=log)
+    argv = ["sh", "-c", _INSTALL, "install", str(partial), *packages]
+    run_logged(argv, what=what, log=log)
