@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from typing import Any
 import yaml
 
 from hack.cluster.handle import Cluster
+from hack.cluster.temporal_access import ADMINISTRATOR
+from hack.cluster.temporal_server import TemporalKind
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM_NAMESPACE = "bascule-system"
 PLATFORM_SECRET = "bascule-platform-signing"  # noqa: S105 - a Secret's name
+TEMPORAL_OPERATOR_SECRET, TEMPORAL_WORKER_SECRET = "temporal-operator", "temporal-worker"
 BASE_IMAGE = "library/debian:bookworm"
 
 
@@ -43,7 +47,7 @@ def install(cluster: Cluster, **overrides: Any) -> None:
         "provenance": {"keySecretName": PLATFORM_SECRET, "publicKey": make_platform_key(cluster)},
         "operator": {"image": images["operator"], "replicas": 1},
         "worker": {"image": images["worker"], "replicas": 1},
-        "temporal": {"address": cluster.temporal_in_cluster, "uiUrl": cluster.temporal_ui},
+        "temporal": temporal_values(cluster),
         "trust": {"caBundle": cluster.ca_file.read_text()},
         "procedures": {
             "images": {
@@ -62,6 +66,30 @@ def install(cluster: Cluster, **overrides: Any) -> None:
             + ["--wait", "--timeout", "4m"],
             check=True,
         )
+
+
+def prepare_system_namespace(cluster: Cluster) -> None:
+    """Make the platform's own namespace, for what is to be there before the chart."""
+    apply(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}})
+
+
+def temporal_values(cluster: Cluster) -> dict[str, Any]:
+    """The chart's values for this cluster's Temporal, and the Secrets that they name."""
+    values = {"address": cluster.temporal_in_cluster, "uiUrl": cluster.temporal_ui}
+    if cluster.temporal is TemporalKind.DEV:
+        return values
+    prepare_system_namespace(cluster)
+    named = {"operatorSecretName": TEMPORAL_OPERATOR_SECRET, "workerSecretName": TEMPORAL_WORKER_SECRET}
+    for name in named.values():
+        apply(cluster, temporal_secret(cluster, name, ADMINISTRATOR))
+    return values | named
+
+
+def temporal_secret(cluster: Cluster, name: str, permissions: Sequence[str]) -> dict[str, Any]:
+    """A Secret with what this cluster's Temporal demands of who has these permissions."""
+    content = cluster.temporal_credentials(name, permissions)
+    metadata = {"name": name, "namespace": SYSTEM_NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": content}
 
 
 def apply(cluster: Cluster, *documents: dict[str, Any]) -> None:
@@ -91,14 +119,23 @@ def make_platform_key(cluster: Cluster) -> str:
     key, password, public = make_key_pair(cluster)
     secret = signing_secret(SYSTEM_NAMESPACE, key, password, PLATFORM_SECRET)
     secret["data"]["cosign.pub"] = base64.b64encode(public.encode()).decode()
-    apply(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}, secret)
+    prepare_system_namespace(cluster)
+    apply(cluster, secret)
     return public
 
 
-def make_tenant(cluster: Cluster, name: str, namespace: str | None = None) -> TenantHandle:
-    """Create a tenant as a platform team does, and wait until it is Ready.
+def make_tenant(
+    cluster: Cluster,
+    name: str,
+    namespace: str | None = None,
+    *,
+    temporal: dict[str, Any] | None = None,
+    ready: str = "True",
+) -> TenantHandle:
+    """Create a tenant as a platform team does, and wait until its condition Ready is as `ready` says.
 
-    Its namespace, the manifests that `bascule tenant manifests` prints, a signing key, and the Tenant itself.
+    Its namespace, the manifests that `bascule tenant manifests` prints, a signing key, and the Tenant itself, whose
+    spec.temporal is `temporal`.
     """
     namespace = namespace or f"{name}-dev"
     key, password, public = make_key_pair(cluster)
@@ -116,10 +153,10 @@ def make_tenant(cluster: Cluster, name: str, namespace: str | None = None) -> Te
             "apiVersion": "bascule.dev/v1alpha1",
             "kind": "Tenant",
             "metadata": {"name": name},
-            "spec": {"namespaces": [namespace], "signing": {"publicKey": public}},
+            "spec": {"namespaces": [namespace], "signing": {"publicKey": public}, "temporal": temporal or {}},
         },
     )
-    cluster.kubectl("wait", "--for=condition=Ready", f"tenant/{name}", "--timeout=90s")
+    cluster.kubectl("wait", f"--for=condition=Ready={ready}", f"tenant/{name}", "--timeout=90s")
     return TenantHandle(name, namespace, public)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -63,6 +64,20 @@ class TemporalTls(ApiModel):
     """Secret with the key `ca.crt`."""
 
 
+@dataclass(frozen=True, order=True)
+class TemporalAccess:
+    """Which Secrets of the operator's namespace open a tenant's Temporal; none: the platform's credentials do."""
+
+    credentials_secret: str = ""
+    ca_secret: str = ""
+    server_name: str = ""
+    tls: bool = False
+
+
+PLATFORM_ACCESS = TemporalAccess()
+"""What every Tenant without credentials of its own has."""
+
+
 class TemporalSpec(ApiModel):
     """The tenant's Temporal namespace. Secrets named here lie in the operator's namespace."""
 
@@ -75,9 +90,20 @@ class TemporalSpec(ApiModel):
     management: Management = Management.CREATE
     """Who makes the Temporal namespace."""
     credentials_secret_ref: SecretReference | None = None
-    """Secret with an API key or a client certificate."""
+    """Secret with any of the keys `api-key` (an API key or a JWT), `tls.crt` and `tls.key`, `ca.crt`."""
     tls: TemporalTls | None = None
-    """TLS to the tenant's Temporal."""
+    """TLS to the tenant's Temporal. Without it TLS is used where the credentials need it."""
+
+    @property
+    def access(self) -> TemporalAccess:
+        """How the tenant's Temporal is opened."""
+        tls, secret = self.tls, self.credentials_secret_ref
+        return TemporalAccess(
+            credentials_secret=secret.name if secret else "",
+            ca_secret=tls.ca_secret_ref.name if tls and tls.ca_secret_ref else "",
+            server_name=tls.server_name if tls else "",
+            tls=tls is not None,
+        )
 
 
 class Limits(ApiModel):

@@ -18,6 +18,7 @@ from bascule_api.tenants import Tenant
 from bascule_codec import Keyring
 from bascule_workers.adapters.same_tenant_policy import SameTenantPolicy
 from bascule_workers.adapters.stdout_audit import StdoutAudit
+from bascule_workers.adapters.temporal_connections import PlatformTemporal, TemporalConnections, no_secrets
 from bascule_workers.supervisor import MAX_ACTIVITIES, Equipment, Supervisor
 from hack.bench import executor, raw
 
@@ -36,7 +37,7 @@ class _OneTenant:
 async def serve(address: str, tenant: Tenant, keys: Path, stop: asyncio.Event) -> None:
     """Serve one tenant with everything real but the executor. The audit log goes to standard output."""
     equipment = Equipment(
-        temporal_address=address,
+        connections=TemporalConnections(PlatformTemporal(address), no_secrets),
         keyring=Keyring.from_directory(keys),
         ports=executor.ports(),
         policy=SameTenantPolicy,

@@ -19,6 +19,7 @@ from bascule_codec import Keyring
 from bascule_operator import handlers, metrics
 from bascule_operator.connections.kube import Kube
 from bascule_operator.connections.temporal import Place, Temporal
+from bascule_operator.connections.temporal_credentials import CredentialsSource, PlatformAccess
 from bascule_operator.errors import ConflictError, NotLeadingError, OperatorError, TemporalUnavailableError
 from bascule_operator.events import Recorder
 from bascule_operator.feed import Feed
@@ -210,7 +211,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             identity = settings.identity or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
             timing = Timing(settings.lease_seconds, settings.lease_renew_seconds, settings.lease_retry_seconds)
             leadership = LeaseLeadership(await _connected(stack, settings), settings.namespace, identity, timing)
-        await Bridge(settings, kube, Temporal(settings.temporal_address, keyring), leadership).run(stop)
+        await Bridge(settings, kube, _temporal(settings, kube, keyring), leadership).run(stop)
+
+
+def _temporal(settings: Settings, kube: Kube, keyring: Keyring) -> Temporal:
+    platform = PlatformAccess(settings.temporal_credentials_dir, settings.temporal_server_name, settings.temporal_tls)
+    return Temporal(settings.temporal_address, keyring, CredentialsSource(kube, settings.namespace, platform))
 
 
 async def _connected(stack: AsyncExitStack, settings: Settings) -> Kube:

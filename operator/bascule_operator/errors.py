@@ -40,6 +40,14 @@ class TemporalRefusedError(TemporalError):
         return f"refuses ({self})"
 
 
+class TemporalCredentialsError(TemporalError):
+    """What Temporal demands of its clients cannot be shown: a Secret is missing, unreadable or contradicts itself."""
+
+    @property
+    def words(self) -> str:
+        return f"cannot be asked ({self})"
+
+
 class NamespaceMissingError(OperatorError):
     """Temporal answers, but does not know the namespace."""
 

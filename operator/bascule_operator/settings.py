@@ -18,6 +18,12 @@ class Settings(BaseSettings):
     """host:port of the Temporal frontend."""
     temporal_ui_url: str = ""
     """Base of the links into Temporal's UI; empty: statuses carry no link."""
+    temporal_credentials_dir: Path | None = None
+    """Directory with any of `ca.crt`, `tls.crt` and `tls.key`, `api-key`: what the platform's Temporal demands."""
+    temporal_server_name: str = ""
+    """Name that the certificate of the platform's Temporal must have; empty: the address's host."""
+    temporal_tls: bool = False
+    """Whether the platform's Temporal is reached by TLS although the directory does not ask for it."""
     payload_keys_dir: Path = Path("/etc/bascule/payload-keys")
     """Directory with the keys that payloads are encrypted with."""
     namespace: str = "bascule-system"

@@ -16,7 +16,7 @@ from bascule_operator.decisions.happenings import Happening
 from bascule_operator.decisions.tenants import serves
 from bascule_operator.errors import OperatorError
 from bascule_operator.reconcilers.tenants import RUN_KINDS
-from bascule_operator.reconcilers.world import World
+from bascule_operator.reconcilers.world import World, place_of
 from bascule_operator.store import Json, Key, key_of, live_workflow
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Sweep:
     async def orphans(self) -> None:
         """Cancel runs whose resource is gone, in the namespace of every Tenant that is served."""
         places = {
-            Place(tenant.temporal_namespace, tenant.spec.temporal.address)
+            place_of(tenant)
             for tenant in self._world.store.tenants.values()
             if serves(tenant) or tenant.metadata.deletion_timestamp
         }

@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from bascule_api import names
 from bascule_codec import Keyring
+from bascule_workers.adapters.temporal_connections import PlatformTemporal, TemporalConnections, no_secrets
 from bascule_workers.supervisor import Equipment, make_worker
 from tests.support.fake_world import World
 from tests.support.runs import TENANT, Runs
@@ -72,7 +73,7 @@ async def serving_runs(world: World, converter: DataConverter) -> AsyncIterator[
     async with await _environment(converter) as env:
         await add_search_attributes(env.client)
         equipment = Equipment(
-            temporal_address="",
+            connections=TemporalConnections(PlatformTemporal(""), no_secrets),
             keyring=Keyring.generate(),
             ports=world.ports(),
             policy=lambda _: world.policy,

@@ -16,6 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 from bascule_api import names
 from bascule_api.tenants import Tenant
 from bascule_codec import Keyring, data_converter
+from bascule_workers.adapters.temporal_connections import PlatformTemporal, TemporalConnections, no_secrets
 from bascule_workers.supervisor import Equipment, Supervisor
 from tests.support.fake_world import World
 from tests.support.runs import image_build
@@ -81,7 +82,7 @@ async def test_a_tenant_whose_namespace_is_missing_is_served_once_it_is_there(en
     await register(env, "acme")
     world, source, stop = World(), Source("acme", "globex"), asyncio.Event()
     equipment = Equipment(
-        temporal_address=env.client.service_client.config.target_host,
+        connections=TemporalConnections(PlatformTemporal(env.client.service_client.config.target_host), no_secrets),
         keyring=KEYRING,
         ports=world.ports(),
         policy=lambda _: world.policy,

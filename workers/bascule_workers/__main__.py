@@ -34,6 +34,7 @@ from bascule_workers.adapters.registry_http import RegistryHttp
 from bascule_workers.adapters.same_tenant_policy import SameTenantPolicy
 from bascule_workers.adapters.stdout_audit import StdoutAudit
 from bascule_workers.adapters.syft import Syft
+from bascule_workers.adapters.temporal_connections import OwnSecrets, PlatformTemporal, TemporalConnections
 from bascule_workers.adapters.tenant_watch import TenantWatch
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.settings import Settings
@@ -88,15 +89,22 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
         loop.add_signal_handler(number, _stop, stop, settings.grace_seconds)
     api = await ApiServer.connect(settings.kubeconfig)
     http, pods, watch = RegistryHttp(), PodWatch(api), TenantWatch(api, tenants)
+    identity = f"bascule-worker@{socket.gethostname()}:{os.getpid()}"
+    platform = PlatformTemporal(
+        settings.temporal_address,
+        settings.temporal_credentials_dir,
+        settings.temporal_server_name,
+        settings.temporal_tls,
+    )
+    secrets = OwnSecrets(api, settings.namespace)
     equipment = Equipment(
-        temporal_address=settings.temporal_address,
+        connections=TemporalConnections(platform, secrets, identity=identity, runtime=_runtime(settings)),
         keyring=Keyring.from_directory(settings.payload_keys_dir),
         ports=ports(api, pods, http, settings),
         policy=SameTenantPolicy,
         audit=StdoutAudit(),
         grace=timedelta(seconds=settings.grace_seconds),
-        identity=f"bascule-worker@{socket.gethostname()}:{os.getpid()}",
-        runtime=_runtime(settings),
+        identity=identity,
     )
     watching = asyncio.create_task(watch.run())
     try:

@@ -15,6 +15,12 @@ class Settings(BaseSettings):
 
     temporal_address: str
     """host:port of Temporal's frontend, for tenants that name no other."""
+    temporal_credentials_dir: Path | None = None
+    """Folder with any of ca.crt, tls.crt and tls.key, api-key: what the platform's Temporal demands of workers."""
+    temporal_server_name: str = ""
+    """Name that the certificate of the platform's Temporal must have; empty: the address's host."""
+    temporal_tls: bool = False
+    """Whether the platform's Temporal is reached by TLS although the folder does not ask for it."""
     payload_keys_dir: Path
     """Folder of the keys that payloads are encrypted with."""
     namespace: str = "bascule-system"

@@ -12,12 +12,11 @@ from typing import Any, Protocol
 import pydantic
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.runtime import Runtime
-from temporalio.service import ServiceClient
+from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from bascule_api import names
-from bascule_api.tenants import Tenant
+from bascule_api.tenants import TemporalSpec, Tenant
 from bascule_codec import Keyring, data_converter
 from bascule_workers.activities.attestations import AttestationActivities
 from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
@@ -34,6 +33,7 @@ MAX_BACKOFF_SECONDS = 30.0
 MAX_ACTIVITIES = 1000
 """Of one tenant, at the same time. Each is a coroutine that waits for a Job: what is bounded is not work but memory.
 With fewer, a tenant's own waiting builds would keep its counterweights from running."""
+_REFUSED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 logger = logging.getLogger(__name__)
 
@@ -46,18 +46,30 @@ class TenantSource(Protocol):
     def tenants(self) -> dict[str, Tenant]: ...
 
 
+class Connections(Protocol):
+    """Where the tenants' Temporal is."""
+
+    async def connect(self, temporal: TemporalSpec) -> ServiceClient:
+        """The connection for a tenant; tenants may share it."""
+
+    def forget(self, temporal: TemporalSpec) -> None:
+        """Have the next `connect` make another one."""
+
+    async def until_outdated(self, temporal: TemporalSpec) -> None:
+        """Return when the connection has to be replaced: the server demands other credentials by now."""
+
+
 @dataclass(frozen=True)
 class Equipment:
     """What every tenant's worker is made from."""
 
-    temporal_address: str
+    connections: Connections
     keyring: Keyring
     ports: ImageBuildPorts
     policy: Callable[[Tenant], Policy]
     audit: Audit
     grace: timedelta
     identity: str
-    runtime: Runtime | None = None
     runner: WorkflowRunner = field(default_factory=UnsandboxedWorkflowRunner)
     """Temporal's sandbox costs a third of the worker's processor time. What it finds, the tests find, which use it."""
 
@@ -78,8 +90,6 @@ class Supervisor:
         self._equipment = equipment
         self._source = source
         self._serving: dict[str, Serving] = {}
-        self._connections: dict[str, ServiceClient] = {}
-        self._connecting = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then let running activities end within the grace."""
@@ -129,41 +139,38 @@ class Supervisor:
                     pass
 
     async def _work(self, tenant: Tenant, stop: asyncio.Event) -> None:
-        address = tenant.spec.temporal.address or self._equipment.temporal_address
-        client = await self._client(address, tenant)
+        client = await self._client(tenant)
         worker = make_worker(client, tenant, self._equipment)
         logger.info("tenant %s: serving %s in %s", tenant.metadata.name, worker.task_queue, tenant.temporal_namespace)
         running = asyncio.create_task(worker.run())
         stopped = asyncio.create_task(stop.wait())
+        outdated = asyncio.create_task(self._equipment.connections.until_outdated(tenant.spec.temporal))
         try:
-            await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, stopped, outdated}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 await worker.shutdown()
             await running
         except Exception:
             # A worker that broke stays registered with its connection, and would shut out its successor.
-            self._connections.pop(address, None)
+            self._equipment.connections.forget(tenant.spec.temporal)
             raise
         finally:
             stopped.cancel()
+            outdated.cancel()
 
-    async def _client(self, address: str, tenant: Tenant) -> Client:
+    async def _client(self, tenant: Tenant) -> Client:
         """A client of the tenant's namespace. Raises RPCError while the namespace is not there."""
-        service = await self._connected(address)
+        service = await self._equipment.connections.connect(tenant.spec.temporal)
         namespace = tenant.temporal_namespace
-        await service.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+        try:
+            await service.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+        except RPCError as error:
+            if error.status in _REFUSED:
+                # Other credentials may be there by the next attempt.
+                self._equipment.connections.forget(tenant.spec.temporal)
+            raise
         converter = data_converter(self._equipment.keyring, namespace)
         return Client(service, namespace=namespace, data_converter=converter)
-
-    async def _connected(self, address: str) -> ServiceClient:
-        """One connection per server, however many tenants."""
-        async with self._connecting:
-            if address not in self._connections:
-                client = await Client.connect(
-                    address, identity=self._equipment.identity, runtime=self._equipment.runtime
-                )
-                self._connections[address] = client.service_client
-            return self._connections[address]
 
 
 def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:

@@ -53,6 +53,18 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{/* The Secret with what the platform's Temporal demands of the operator, or of the worker. */}}
+{{- define "bascule.temporalEnv" -}}
+{{- with .Values.temporal.serverName }}
+- name: BASCULE_TEMPORAL_SERVER_NAME
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.temporal.tls }}
+- name: BASCULE_TEMPORAL_TLS
+  value: "true"
+{{- end }}
+{{- end }}
+
 {{- define "bascule.volumeMounts" -}}
 - {name: tmp, mountPath: /tmp}
 - {name: payload-keys, mountPath: /etc/bascule/payload-keys, readOnly: true}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,9 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
+from bascule_api.tenants import PLATFORM_ACCESS, TemporalAccess
 from bascule_codec import Keyring, data_converter
+from bascule_codec.credentials import Credentials
 from bascule_operator import metrics
 from bascule_operator.errors import (
     AlreadyStartedError,
@@ -26,6 +29,7 @@ from bascule_operator.errors import (
     NotLeadingError,
     OperatorError,
     RunMissingError,
+    TemporalCredentialsError,
     TemporalRefusedError,
     TemporalUnavailableError,
 )
@@ -35,6 +39,8 @@ CALL_TIMEOUT = timedelta(seconds=5)
 _HEALTH = "get_system_info"
 _IN_FLIGHT = 32
 """More starts in flight than this only add latency."""
+_CREDENTIALS_SECONDS = 60.0
+"""After that long credentials are read again: tokens and certificates are renewed meanwhile."""
 _OUTER_SECONDS = 12.0
 """The client's own timeout is per attempt; this one bounds a call with all its attempts."""
 
@@ -53,44 +59,97 @@ _UNAVAILABLE = frozenset(
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A Temporal namespace at an address; an empty address is the platform's."""
+    """A Temporal namespace at an address, and what opens it; an empty address is the platform's."""
 
     namespace: str
     address: str = ""
+    access: TemporalAccess = PLATFORM_ACCESS
+
+
+@dataclass
+class _Connection:
+    """A connection, and the credentials that it was made with or was told since."""
+
+    client: Client
+    credentials: Credentials
+    read_at: float
+
+
+async def _no_credentials(_: TemporalAccess) -> Credentials:
+    return Credentials()
 
 
 class Temporal:
     """Clients by place. Connections are made when first used and heal by themselves."""
 
-    def __init__(self, address: str, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        address: str,
+        keyring: Keyring,
+        credentials: Callable[[TemporalAccess], Awaitable[Credentials]] = _no_credentials,
+    ) -> None:
         self._address = address
         self._keyring = keyring
-        self._connections: dict[str, Client] = {}
-        self._clients: dict[Place, Client] = {}
+        self._credentials = credentials
+        self._connections: dict[tuple[str, TemporalAccess], _Connection] = {}
+        self._clients: dict[Place, tuple[_Connection, Client]] = {}
+        self._connecting = asyncio.Lock()
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self.fence: Callable[[], None] = lambda: None
         """Called before each call but the one for health; raises NotLeadingError where nothing may be done."""
 
     async def client(self, place: Place) -> Client:
-        """The client of a namespace. Needs no server yet."""
-        if place not in self._clients:
-            connection = await self._connection(place.address or self._address)
-            self._clients[place] = Client(
-                connection.service_client,
+        """The client of a namespace. Needs no server yet. Raises TemporalCredentialsError."""
+        connection = await self._connection(place.address or self._address, place.access)
+        known = self._clients.get(place)
+        if known is None or known[0] is not connection:
+            client = Client(
+                connection.client.service_client,
                 namespace=place.namespace,
                 data_converter=data_converter(self._keyring, place.namespace),
             )
-        return self._clients[place]
+            known = self._clients[place] = (connection, client)
+        return known[1]
 
-    async def _connection(self, address: str) -> Client:
-        if address not in self._connections:
-            self._connections[address] = await Client.connect(
+    async def _connection(self, address: str, access: TemporalAccess) -> _Connection:
+        known = self._connections.get((address, access))
+        if known is not None and time.monotonic() - known.read_at < _CREDENTIALS_SECONDS:
+            return known
+        async with self._connecting:
+            known = self._connections.get((address, access))
+            if known is not None and time.monotonic() - known.read_at < _CREDENTIALS_SECONDS:
+                return known
+            made = await self._renewed(address, access, known)
+            self._connections[address, access] = made
+            return made
+
+    async def _renewed(self, address: str, access: TemporalAccess, known: _Connection | None) -> _Connection:
+        """The connection with the credentials as they are now: the same one where only the token is another."""
+        now = time.monotonic()
+        try:
+            credentials = await self._credentials(access)
+        except TemporalUnavailableError:
+            if known is None:
+                raise
+            known.read_at = now
+            return known
+        if known is not None and credentials.same_connection(known.credentials):
+            if credentials.api_key != known.credentials.api_key:
+                known.client.service_client.update_api_key(credentials.api_key)
+            known.credentials, known.read_at = credentials, now
+            return known
+        try:
+            client = await Client.connect(
                 address,
                 lazy=True,
+                tls=credentials.tls,
+                api_key=credentials.api_key or None,
                 identity=IDENTITY,
                 retry_config=RetryConfig(max_elapsed_time_millis=3000, max_retries=3),
             )
-        return self._connections[address]
+        except (RuntimeError, ValueError) as error:
+            raise TemporalCredentialsError(_first_line(str(error))) from error
+        return _Connection(client, credentials, now)
 
     @asynccontextmanager
     async def call(self, name: str) -> AsyncIterator[None]:
@@ -119,9 +178,10 @@ class Temporal:
 
     async def service_info(self) -> str:
         """The server's version. Raises TemporalUnavailableError."""
-        connection = await self._connection(self._address)
+        connection = await self._connection(self._address, PLATFORM_ACCESS)
+        service = connection.client.workflow_service
         async with self.call(_HEALTH):
-            info = await connection.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=CALL_TIMEOUT)
+            info = await service.get_system_info(GetSystemInfoRequest(), timeout=CALL_TIMEOUT)
         return str(info.server_version)
 
 

@@ -30,6 +30,8 @@ class Bank:
     attributes: frozenset[str] = frozenset()
     silence: str = "does not answer"
     """What Temporal does instead of answering."""
+    closed: str = ""
+    """What Temporal does when it is asked with the tenant's own credentials; empty: it answers."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,6 @@ def decide(tenant: Tenant, rival: Tenant | None, steps_namespace: bool, bank: Ba
     if rival is not None:
         message = f"the Tenant {rival.metadata.name} is older and has the Temporal namespace {namespace}, too"
         return Tell(not_ready, Reason.TEMPORAL_NAMESPACE_TAKEN, message)
-    if tenant.spec.temporal.credentials_secret_ref or tenant.spec.temporal.tls:
-        message = "spec.temporal.tls and credentialsSecretRef are not served by this version: leave them out"
-        return Tell(not_ready, Reason.TENANT_NOT_READY, message)
     if not steps_namespace:
         message = (
             f"the namespace {tenant.steps_namespace} for the tenant's steps is missing: "
@@ -96,9 +95,12 @@ def decide(tenant: Tenant, rival: Tenant | None, steps_namespace: bool, bank: Ba
     if bank.exists is None:
         message = f"Temporal {bank.silence}: nothing is known of the namespace {namespace}; tried again until it does"
         return Tell(not_ready, Reason.TEMPORAL_UNAVAILABLE, message)
-    if tenant.spec.temporal.management is Management.EXISTING:
-        return _existing(namespace, bank)
-    return _managed(tenant, bank)
+    existing = tenant.spec.temporal.management is Management.EXISTING
+    decision = _existing(namespace, bank) if existing else _managed(tenant, bank)
+    if bank.closed and isinstance(decision, Tell) and decision.status is ConditionStatus.TRUE:
+        message = f"with the tenant's own credentials Temporal {bank.closed}: see spec.temporal of the Tenant"
+        return Tell(not_ready, Reason.TENANT_NOT_READY, message, again=30.0)
+    return decision
 
 
 def _managed(tenant: Tenant, bank: Bank) -> TenantDecision:

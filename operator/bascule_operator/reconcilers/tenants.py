@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from bascule_api import names
 from bascule_api.conditions import ConditionStatus
-from bascule_api.tenants import Tenant
+from bascule_api.tenants import Management, Tenant
 from bascule_operator import apply, observe
 from bascule_operator.connections.temporal import Place
 from bascule_operator.decisions import tenants
@@ -23,7 +23,7 @@ from bascule_operator.errors import (
     OperatorError,
     TemporalError,
 )
-from bascule_operator.reconcilers.world import News, World
+from bascule_operator.reconcilers.world import News, World, place_of
 from bascule_operator.store import Json, Key
 
 log = logging.getLogger(__name__)
@@ -75,12 +75,12 @@ class TenantsReconciler:
             self._world.store.put(found.key, body)
             found = Found(found.key, body, Tenant.parse(body))
         tenant = found.tenant
-        place = Place(tenant.temporal_namespace, tenant.spec.temporal.address)
+        place = _administered_at(tenant)
         rival = tenants.elder_rival(tenant, self._world.store.tenants.values())
         steps = await observe.namespace_exists(self._world.kube, tenant.steps_namespace)
         prepared: list[TenantDecision] = []
         for _ in range(_PASSES):
-            bank, trouble = await self._bank(place)
+            bank, trouble = await self._bank(place, place_of(tenant))
             decision = tenants.decide(tenant, rival, steps, bank)
             if isinstance(decision, Tell):
                 await self._tell(found, decision)
@@ -94,14 +94,22 @@ class TenantsReconciler:
         # What was just made takes a moment until every frontend of Temporal knows it.
         return 0.5
 
-    async def _bank(self, place: Place) -> tuple[Bank, OperatorError | None]:
+    async def _bank(self, place: Place, runs: Place) -> tuple[Bank, OperatorError | None]:
         try:
             facts = await observe.temporal_namespace(self._world.temporal, place)
         except NamespaceMissingError:
             return Bank(exists=False), None
         except TemporalError as error:
             return Bank(exists=None, silence=error.words), error
-        return Bank(True, facts.owner, facts.retention_seconds, facts.attributes), None
+        closed = ""
+        if runs != place:
+            try:
+                await observe.temporal_namespace(self._world.temporal, runs)
+            except NamespaceMissingError:
+                closed = "does not know the namespace"
+            except TemporalError as error:
+                closed = error.words
+        return Bank(True, facts.owner, facts.retention_seconds, facts.attributes, closed=closed), None
 
     async def _prepare(self, place: Place, tenant: Tenant, decision: Register | SetRetention | AddAttributes) -> None:
         temporal = self._world.temporal
@@ -162,3 +170,11 @@ class TenantsReconciler:
         for other in self._world.store.keys("Tenant"):
             if other != key:
                 self._world.queue.add(other)
+
+
+def _administered_at(tenant: Tenant) -> Place:
+    """Where the tenant's Temporal namespace is made: on the platform's server that is the platform's right."""
+    temporal = tenant.spec.temporal
+    if temporal.management is Management.CREATE and not temporal.address:
+        return Place(tenant.temporal_namespace)
+    return place_of(tenant)

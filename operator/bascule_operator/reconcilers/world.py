@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from bascule_api.tenants import Tenant
 from bascule_operator.connections.kube import Kube
 from bascule_operator.connections.temporal import Place, Temporal
 from bascule_operator.decisions.views import RunView
@@ -35,6 +36,12 @@ def _number(news: News) -> int:
     return news.view.progress.number if news.view.progress else 0
 
 
+def place_of(tenant: Tenant, temporal_namespace: str = "") -> Place:
+    """Where a tenant's runs are, and what opens it. `temporal_namespace`: where it was the tenant's before."""
+    temporal = tenant.spec.temporal
+    return Place(temporal_namespace or tenant.temporal_namespace, temporal.address, temporal.access)
+
+
 @dataclass(frozen=True)
 class World:
     """Everything outside of a reconciler. The clock's readings have no microseconds, as Kubernetes' have none."""
@@ -50,4 +57,4 @@ class World:
     def place(self, tenant: str, temporal_namespace: str) -> Place:
         """Where a tenant's runs are: its Temporal namespace, at its own address if it has one."""
         known = self.store.tenants.get(tenant)
-        return Place(temporal_namespace, known.spec.temporal.address if known else "")
+        return place_of(known, temporal_namespace) if known else Place(temporal_namespace)
