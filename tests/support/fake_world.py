@@ -356,6 +356,10 @@ class FakeGit:
 class FakeTenants:
     keys: dict[str, str] = field(default_factory=dict)
     repositories: dict[str, Repository] = field(default_factory=dict)
+    caches: dict[str, str] = field(default_factory=dict)
+
+    async def build_cache(self, tenant: str) -> str | None:
+        return self.caches.get(tenant)
 
     async def artifacts(self, tenant: str) -> Repository | None:
         return self.repositories.get(tenant)
