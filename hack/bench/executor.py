@@ -144,6 +144,9 @@ class NoGit:
 
 
 class NoTenants:
+    async def build_cache(self, tenant: str) -> str | None:
+        return None
+
     async def artifacts(self, tenant: str) -> Repository | None:
         return None
 
