@@ -42,6 +42,7 @@ class ErrorDetails(ApiModel):
 
     new_job: bool = False
     log: str = ""
+    log_end: str = ""
     results: dict[str, str] = {}
     """What the step's container reported although it failed."""
 
