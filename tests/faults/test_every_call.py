@@ -61,6 +61,15 @@ async def test_a_spec_edited_between_any_two_calls_is_taken_up(
     await judge(lab, what, cases(life, found, points, [Kind.EDIT]), len(points), seconds_left)
 
 
+@pytest.mark.parametrize("who", ["operator", "worker"])
+async def test_a_deletion_between_any_two_calls_leaves_nothing(lab: Lab, who: str, seconds_left: float | None) -> None:
+    life = LIVES["success"]
+    found = await lab.found(life)
+    points = found.of(who)
+    what = f"{life.name}: the resource deleted while {who} calls"
+    await judge(lab, what, cases(life, found, points, [Kind.DELETE]), len(points), seconds_left)
+
+
 @EVERY_BANK
 @EVERY_LIFE
 async def test_an_answer_that_is_lost_or_an_error_is_got_over(
@@ -103,7 +112,7 @@ async def test_ten_cases_chosen_by_the_commit_or_the_one_that_is_named(
     every: list[Case] = []
     for life in LIVES.values():
         found = await lab.found(life)
-        every += cases(life, found, found.always, [*KILLS, Kind.EDIT, Kind.RESET])
+        every += cases(life, found, found.always, [*KILLS, Kind.EDIT, Kind.DELETE, Kind.RESET])
     what = f"ten of {len(every)} cases, BASCULE_FAULT_SEED={_seed()}"
     await judge(short, what, sample(every, 10, _seed()), 10)
 

@@ -15,6 +15,7 @@ from tests.support.harness.calls import Call, Point
 R = TypeVar("R")
 
 DELAY_SECONDS = 4.0
+LATE_SECONDS = 20.0
 
 
 class Kind(StrEnum):
@@ -39,6 +40,10 @@ class Kind(StrEnum):
     """The answer is the oldest that was ever given to this question in this life."""
     EDIT = "edit"
     """Somebody changes the spec while the request is on its way."""
+    DELETE = "delete"
+    """Somebody deletes the resource while the request is on its way."""
+    LATE = "late"
+    """The caller is stopped with its request on the way, and another takes its place. Later both wake up."""
 
 
 KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER)
@@ -74,13 +79,20 @@ class Gate:
 
     kill: Callable[[str], None]
     """SIGKILL operator or worker, and start it anew. Waits for nothing: the call's own handler dies with its caller."""
-    edit: Callable[[], Awaitable[None]]
+    person: Callable[[Kind], Awaitable[None]]
+    """Edit or delete the resource."""
+    replace: Callable[[str], Callable[[], None]]
+    """Stop operator or worker and start another beside it. Returns what lets the stopped one go on."""
     relevant: Callable[[Call], bool] = lambda call: True
     fault: Fault | None = None
     fired: asyncio.Event = field(default_factory=asyncio.Event)
     journal: list[Point] = field(default_factory=list)
     afterwards: set[str] = field(default_factory=set)
     """Names that have no moment before: what a long poll brought."""
+    writers: set[str] = field(default_factory=set)
+    """Names of calls that change something."""
+    marked: int = 0
+    """How many calls came before what is this life's own."""
     last_write: float = 0.0
     writes: list[str] = field(default_factory=list)
     _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -88,13 +100,15 @@ class Gate:
     def begin(self, relevant: Callable[[Call], bool], fault: Fault | None = None) -> None:
         """A new life begins: numbers start at one."""
         self.relevant, self.fault, self.fired = relevant, fault, asyncio.Event()
-        self.journal, self.writes, self._counts = [], [], Counter()
+        self.journal, self.writes, self._counts, self.marked = [], [], Counter(), 0
 
     def number(self, call: Call) -> Point:
         """Write the call down."""
         if call.writes and call.bank == "kubernetes":
             self.last_write = time.monotonic()
             self.writes.append(f"{call.who} {call.name} {call.about}")
+        if call.writes:
+            self.writers.add(call.name)
         key = (call.who, call.bank, call.name)
         if not self.relevant(call):
             return Point(*key, 0)
@@ -126,8 +140,16 @@ class Gate:
                 answer = await forward()
                 await asyncio.sleep(DELAY_SECONDS)
                 return answer
-            case Kind.EDIT:
-                await self.edit()
+            case Kind.LATE:
+                self.fired.set()
+                go_on = self.replace(call.who)
+                try:
+                    await asyncio.sleep(LATE_SECONDS)
+                    return await forward()
+                finally:
+                    go_on()
+            case Kind.EDIT | Kind.DELETE:
+                await self.person(kind)
                 self.fired.set()
                 return await forward()
             case Kind.KILL_AFTER | Kind.RESET | Kind.HANG:

@@ -38,8 +38,9 @@ class HttpsProxy:
     gate: Gate
     server_tls: ssl.SSLContext
     query: Callable[[Call, Mapping[str, str]], dict[str, str]] = lambda call, query: dict(query)
-    frozen: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set: watches stay open and say nothing; what happens meanwhile never reaches them."""
+    old: dict[str, Answer] = field(default_factory=dict)
+    """What a list by this path is answered with, once: an older state of the world."""
+    told_old: asyncio.Event = field(default_factory=asyncio.Event)
     expired: bool = False
     """Watches are answered with 410."""
     dropped: Callable[[Mapping[str, object]], bool] | None = None
@@ -50,6 +51,7 @@ class HttpsProxy:
     """A status for a call instead of an answer; 0: none."""
     port: int = 0
     _watches: dict[int, web.BaseRequest] = field(default_factory=dict)
+    _frozen: set[int] = field(default_factory=set)
     _first: dict[str, Answer] = field(default_factory=dict)
 
     async def start(self) -> None:
@@ -83,6 +85,19 @@ class HttpsProxy:
             _break(request)
         return len(watches)
 
+    def freeze(self) -> int:
+        """Watches that are there stay open and say nothing any more. Returns how many there are."""
+        self._frozen |= set(self._watches)
+        return len(self._watches)
+
+    async def remember(self, path: str, kubeconfig_token: str, **query: str) -> None:
+        """Answer the next list by this path with what it would be now."""
+        headers = {"Authorization": f"Bearer {kubeconfig_token}", "Accept": "application/json"}
+        async with self._session.get(URL(self.upstream + path).with_query(query), headers=headers) as answer:
+            assert answer.status == 200
+            self.told_old.clear()
+            self.old[path] = Answer(200, [("Content-Type", "application/json")], await answer.read())
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if self.down:
             return _break(request)
@@ -90,6 +105,10 @@ class HttpsProxy:
         if self.refusal and (code := self.refusal(call)):
             self.gate.number(call)
             return web.Response(status=code, headers={"Retry-After": "1"}, body=_status(code))
+        if call.name.startswith("list ") and request.path in self.old:
+            self.gate.number(call)
+            self.told_old.set()
+            return web.Response(body=self.old.pop(request.path).body, content_type="application/json")
         body = await request.read()
         query = self.query(call, request.query)
         if call.name.startswith("watch "):
@@ -147,7 +166,7 @@ class HttpsProxy:
         try:
             await response.prepare(request)
             async for line in answer.content:
-                if self.frozen.is_set():
+                if id(request) in self._frozen:
                     await asyncio.Event().wait()
                 if self.dropped is None or not self.dropped(json.loads(line)):
                     await response.write(line)
@@ -157,6 +176,7 @@ class HttpsProxy:
             return _break(request)
         finally:
             self._watches.pop(id(request), None)
+            self._frozen.discard(id(request))
             answer.close()
         return response
 

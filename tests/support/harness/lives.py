@@ -19,10 +19,10 @@ class Life:
 
 
 async def _success(scene: Scene) -> list[str]:
-    """A build with a test that needs two tries is published; later the resource is deleted."""
-    await scene.apply("fail-once")
+    """A build with a test that needs two tries is approved and published; later the resource is deleted."""
+    await scene.apply("fail-once", approval=True)
     await scene.until_settled()
-    wrong = await oracles.after_run(scene)
+    wrong = [] if scene.deleted else await oracles.after_run(scene)
     await scene.delete()
     await scene.until_gone()
     return wrong + await oracles.after_deletion(scene)
@@ -32,9 +32,34 @@ async def _deletion(scene: Scene) -> list[str]:
     """A build that is deleted while a test of it runs takes back what it made."""
     await scene.apply("hold")
     await scene.until(lambda body: step_state(body, "test-try") == "Running", "testing")
+    scene.mark()
     await scene.delete()
     await scene.until_gone()
     return await oracles.after_deletion(scene)
+
+
+async def _undo(scene: Scene) -> list[str]:
+    """What was published is taken back when the resource is deleted."""
+    await scene.apply("succeed", compensation={"onDelete": "Always"})
+    await scene.until_settled()
+    wrong = await oracles.after_run(scene, tests=1)
+    scene.mark()
+    await scene.delete()
+    await scene.until_gone()
+    return wrong + await oracles.after_deletion(scene)
+
+
+async def _terminated(scene: Scene) -> list[str]:
+    """A run that somebody ended in Temporal could not compensate: an undo does that at once."""
+    await scene.apply("hold")
+    await scene.until(lambda body: step_state(body, "test-try") == "Running", "testing")
+    scene.mark()
+    await scene.terminate()
+    await scene.until_settled()
+    wrong = await oracles.after_failure(scene)
+    await scene.delete()
+    await scene.until_gone()
+    return wrong + await oracles.after_deletion(scene)
 
 
 LIVES = {
@@ -42,5 +67,7 @@ LIVES = {
     for life in (
         Life("success", _success),
         Life("deletion", _deletion),
+        Life("undo", _undo),
+        Life("terminated", _terminated),
     )
 }

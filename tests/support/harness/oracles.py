@@ -10,7 +10,6 @@ from typing import Any
 from temporalio.client import WorkflowExecutionStatus
 
 from bascule_api import names
-from tests.support import scripted_builds
 from tests.support.harness.scene import Json, Scene, status_of
 
 QUIET_SECONDS = 3.0
@@ -22,8 +21,19 @@ _ENDED = {
 }
 
 
-async def after_run(scene: Scene) -> list[str]:
-    """The resource is there and says that it succeeded."""
+async def after_failure(scene: Scene) -> list[str]:
+    """The run was ended by force: it counts as failed, and what it made was taken back."""
+    status = status_of(scene.body)
+    wrong = []
+    if status.get("phase") != "Failed" or (status.get("failure") or {}).get("type") != "RunLost":
+        wrong.append(f"the phase is {status.get('phase')}: {status.get('failure')}")
+    if (status.get("compensation") or {}).get("state") not in ("Succeeded", "NothingToDo"):
+        wrong.append(f"compensation: {status.get('compensation')}")
+    return wrong + _went_backwards(scene) + await _open_runs(scene) + await quiet(scene)
+
+
+async def after_run(scene: Scene, tests: int = 2) -> list[str]:
+    """The resource is there and says that it succeeded. `tests`: Jobs that its test needed."""
     body, status = scene.body, status_of(scene.body)
     wrong = []
     if status.get("phase") != "Succeeded":
@@ -31,7 +41,7 @@ async def after_run(scene: Scene) -> list[str]:
     ready = next((item for item in status.get("conditions", []) if item["type"] == "Ready"), {})
     if ready.get("status") != "True" or ready.get("observedGeneration") != body["metadata"]["generation"]:
         wrong.append(f"Ready says {ready}")
-    return wrong + await _runs(scene) + _jobs(scene) + _published(scene) + await quiet(scene)
+    return wrong + await _runs(scene) + _jobs(scene, tests) + _published(scene) + await quiet(scene)
 
 
 async def after_deletion(scene: Scene) -> list[str]:
@@ -40,9 +50,21 @@ async def after_deletion(scene: Scene) -> list[str]:
     candidates = scene.shard.plane.manifests(f"{scene.repository}-candidates")
     if candidates:
         wrong.append(f"candidates are left: {sorted(candidates)}")
-    if not status_of(scene.body).get("published") and (found := scene.shard.plane.tags(scene.repository)):
+    versions = scene.shard.plane.chronicle.of(scene.uid)
+    published = any(version.outcome == "Succeeded" for version in versions)
+    always = scene.body["spec"].get("compensation", {}).get("onDelete") == "Always"
+    if (always or not published) and (found := scene.shard.plane.tags(scene.repository)):
         wrong.append(f"tags are left: {found}")
     return wrong
+
+
+async def until_nothing_is_left(scene: Scene, seconds: float = 60.0) -> None:
+    """Wait until nothing of a resource that is gone is left. Raises AssertionError with what is."""
+    deadline, wrong = time.monotonic() + seconds, ["never looked"]
+    while wrong:
+        assert time.monotonic() < deadline, wrong
+        await asyncio.sleep(1)
+        wrong = await _open_runs(scene) + await _leftovers(scene)
 
 
 async def quiet(scene: Scene, seconds: float = QUIET_SECONDS) -> list[str]:
@@ -56,9 +78,7 @@ async def quiet(scene: Scene, seconds: float = QUIET_SECONDS) -> list[str]:
 
 
 async def _executions(scene: Scene) -> list[Any]:
-    shard = scene.shard
-    control = shard.plane.control
-    client = await scripted_builds.tenant_client(control.temporal_address, control.keyring, shard.name)
+    client = await scene.shard.client()
     return [found async for found in client.list_workflows(f"{names.SEARCH_UID} = '{scene.uid}'")]
 
 
@@ -90,14 +110,14 @@ async def _open_runs(scene: Scene) -> list[str]:
     return [f"still open: {found}"]
 
 
-def _jobs(scene: Scene) -> list[str]:
+def _jobs(scene: Scene, tests: int) -> list[str]:
     """Each step of the last run had one Job per try, and no Job was made twice."""
     jobs = scene.shard.plane.kubelet.jobs_of(scene.uid)
     wrong = [f"the Job {name} was made {times} times" for name, times in jobs.items() if times > 1]
     number = status_of(scene.body)["run"]["number"]
     last = [name for name in jobs if name.startswith(f"{number}/")]
-    if len(last) != 3:
-        wrong.append(f"one Job for the build and two for the test were wanted: {sorted(jobs)}")
+    if len(last) != 1 + tests:
+        wrong.append(f"one Job for the build and {tests} for the test were wanted: {sorted(jobs)}")
     return wrong
 
 

@@ -43,6 +43,13 @@ class Victim:
         self._process.wait()
         self._process = None
 
+    def twin(self) -> Victim:
+        """Another one with the same settings, but for its own port."""
+        environment = dict(self.environment)
+        if "BASCULE_HTTP_PORT" in environment:
+            environment["BASCULE_HTTP_PORT"] = "0"
+        return Victim(self.module, self.arguments, environment, self.log.with_suffix(f".{self.starts}.log"))
+
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)

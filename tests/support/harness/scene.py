@@ -10,9 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from bascule_api import names
 from bascule_operator.connections.kube import MERGE_PATCH
 from bascule_operator.errors import ConflictError, GoneError
 from hack import installation
+from tests.support.harness.gate import Kind
 from tests.support.harness.shard import LABEL, Shard
 
 PATIENCE = 150.0
@@ -34,6 +36,8 @@ class Scene:
     body: Json = field(default_factory=dict)
     """The resource as last read."""
     edits: int = 0
+    deleted: bool = False
+    _approved: set[int] = field(default_factory=set)
 
     @property
     def path(self) -> str:
@@ -48,18 +52,26 @@ class Scene:
         """Within the registry."""
         return f"{self.shard.name}/{self.name}"
 
-    async def apply(self, behaviour: str, **changes: Any) -> None:
+    async def apply(self, behaviour: str, *, approval: bool = False, **changes: Any) -> None:
         spec = {
             "source": {"configMap": {"name": "source"}},
             "build": {"procedure": "no-op-build"},
             "tests": [{"name": "try", "procedure": "no-op-test", "parameters": {"behaviour": behaviour}}],
             "sign": {"keySecretRef": {"name": "signing-key"}},
-            "publish": {"repository": f"{self.shard.registry_host}/{self.repository}", "tags": ["v1"]},
+            "publish": {
+                "repository": f"{self.shard.registry_host}/{self.repository}",
+                "tags": ["v1"],
+                "approval": {"required": approval},
+            },
         }
         document = installation.image_build(
             self.shard.namespace, self.name, spec | changes, labels={LABEL: self.shard.name}
         )
         self.body = await self.shard.plane.apply(self.path, document)
+
+    async def interfere(self, kind: Kind) -> None:
+        """What a person does at the wrong moment."""
+        await (self.delete() if kind is Kind.DELETE else self.edit())
 
     async def edit(self) -> None:
         """Change what is wanted: another revision. Gone or going, nothing can be wanted."""
@@ -68,7 +80,33 @@ class Scene:
         with suppress(GoneError, ConflictError):
             await self._request("PATCH", body=change, content_type=MERGE_PATCH)
 
+    async def approve(self, body: Json) -> None:
+        """Approve what the resource waits for, as a person who looks at it again and again: once for each run."""
+        waits, run = status_of(body).get("waitingFor") or {}, status_of(body).get("run") or {}
+        if waits.get("kind") != "Approval" or run["number"] in self._approved:
+            return
+        about = {"kind": "ImageBuild", "name": self.name, "uid": self.uid}
+        spec = {
+            "for": about, "run": run["number"], "gate": waits["gate"], "subject": waits["subject"],
+            "decision": "Approve", "approver": "admin",
+        }  # fmt: skip
+        name = f"{self.name}-{run['number']}"
+        metadata = {"name": name, "labels": {LABEL: self.shard.name}}
+        document = {"apiVersion": names.API_VERSION, "kind": "Approval", "metadata": metadata, "spec": spec}
+        await self.shard.plane.apply(f"{self.path.rpartition('/imagebuilds')[0]}/approvals/{name}", document)
+        self._approved.add(run["number"])
+
+    def mark(self) -> None:
+        """What comes from here on is this life's own; what came before, others have as well."""
+        self.shard.gate.marked = len(self.shard.gate.journal)
+
+    async def terminate(self) -> None:
+        """End its run as a person with Temporal's own interface can."""
+        client = await self.shard.client()
+        await client.get_workflow_handle(status_of(self.body)["run"]["workflowId"]).terminate("by hand")
+
     async def delete(self) -> None:
+        self.deleted = True
         with suppress(GoneError):
             await self._request("DELETE")
 
@@ -88,8 +126,11 @@ class Scene:
         return await self.shard.plane.kube.request(method, self.path, resource="test", **arguments)
 
     async def until(self, holds: Callable[[Json], bool], what: str) -> Json:
-        """Wait until the resource looks so. Raises LifeStuckError with what it looks like instead."""
-        return await self._wait(lambda body: body is not None and holds(body), what)
+        """Wait until the resource looks so, or until it is gone when somebody deleted it.
+
+        Raises LifeStuckError with what it looks like instead.
+        """
+        return await self._wait(lambda body: self.deleted if body is None else holds(body), what)
 
     async def until_gone(self) -> None:
         await self._wait(lambda body: body is None, "gone")
@@ -100,6 +141,8 @@ class Scene:
             body = await self.get()
             if holds(body):
                 return self.body
+            if body is not None:
+                await self.approve(body)
             if time.monotonic() > deadline:
                 raise LifeStuckError(f"never {what}: {json.dumps((body or {}).get('status'))}")
             await asyncio.sleep(0.15)
@@ -119,7 +162,8 @@ def settled(body: Json) -> bool:
     run = status.get("run") or {}
     current = status.get("observedGeneration") == body["metadata"]["generation"]
     over = status.get("phase") in ("Succeeded", "Failed", "Cancelled", "Rejected") and bool(run.get("outcome"))
-    return current and over and bool(status.get("compensation"))
+    compensation = (status.get("compensation") or {}).get("state")
+    return current and over and compensation in ("Succeeded", "NothingToDo", "Failed", "Forced")
 
 
 def step_state(body: Json, name: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from temporalio.client import Client
 
 from hack import installation
 from hack.cluster.binaries import binaries
-from tests.support.control_plane import free_port
+from tests.support import scripted_builds
 from tests.support.harness import calls
 from tests.support.harness.calls import Call
-from tests.support.harness.gate import Gate
+from tests.support.harness.gate import Gate, Kind
 from tests.support.harness.https_proxy import HttpsProxy
 from tests.support.harness.plane import Plane, namespace
 from tests.support.harness.processes import Victim
@@ -43,7 +47,12 @@ class Shard:
     operator: Victim
     worker: Victim
     cases: int = 0
-    edit: Callable[[], Awaitable[None]] | None = None
+    person: Callable[[Kind], Awaitable[None]] | None = None
+    """What a person does to the resource of the present case."""
+    deaths: list[str] = field(default_factory=list)
+    """Of processes that nobody killed."""
+    second: Victim | None = None
+    """Beside one that was stopped."""
     restart: dict[str, bool] = field(default_factory=lambda: {"operator": True, "worker": True})
 
     @property
@@ -58,6 +67,11 @@ class Shard:
     def registry_host(self) -> str:
         return f"127.0.0.1:{self.registry.port}"
 
+    async def client(self) -> Client:
+        """Of the tenant's Temporal namespace, past every proxy."""
+        control = self.plane.control
+        return await scripted_builds.tenant_client(control.temporal_address, control.keyring, self.name)
+
     def victim(self, who: str) -> Victim:
         return self.operator if who == "operator" else self.worker
 
@@ -67,9 +81,33 @@ class Shard:
         if self.restart[who]:
             self.victim(who).start()
 
-    async def edited(self) -> None:
-        assert self.edit is not None
-        await self.edit()
+    def another(self, who: str) -> Callable[[], None]:
+        """Stop operator or worker where it stands, and start another beside it. Returns what lets it go on."""
+        stopped = self.victim(who)
+        stopped.send(signal.SIGSTOP)
+        self.second = second = stopped.twin()
+        second.start()
+        return partial(stopped.send, signal.SIGCONT)
+
+    def ended(self) -> list[str]:
+        """Which of the processes ended by themselves. They are started again, as a kubelet would."""
+        told = []
+        for victim in (self.operator, self.worker):
+            if (code := victim.exit_code) is not None:
+                told.append(f"{victim.module} ended by itself with {code}: {victim.said(1)[-1500:]}")
+                victim.start()
+        return told
+
+    async def supervise(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            self.deaths += self.ended()
+
+    def alone(self) -> None:
+        """End a second process."""
+        if self.second is not None:
+            self.second.kill()
+            self.second = None
 
     def concerns(self, call: Call) -> bool:
         """Whether a call belongs to a life. What a process does all the time anyway does not."""
@@ -87,10 +125,14 @@ async def shard(plane: Plane, name: str, folder: Path, **settings: str) -> Async
     def kill(who: str) -> None:
         holder[0].kill(who)
 
-    async def edit() -> None:
-        await holder[0].edited()
+    async def person(kind: Kind) -> None:
+        assert holder[0].person is not None
+        await holder[0].person(kind)
 
-    gate = Gate(kill, edit)
+    def another(who: str) -> Callable[[], None]:
+        return holder[0].another(who)
+
+    gate = Gate(kill, person, another)
     made = _planned(plane, name, folder, gate, settings)
     holder.append(made)
     async with AsyncExitStack() as stack:
@@ -103,6 +145,9 @@ async def shard(plane: Plane, name: str, folder: Path, **settings: str) -> Async
         for victim in (made.operator, made.worker):
             victim.start()
             stack.callback(victim.kill)
+        stack.callback(made.alone)
+        supervising = asyncio.create_task(made.supervise())
+        stack.callback(supervising.cancel)
         await _tenant_ready(made)
         yield made
 
@@ -134,10 +179,19 @@ def _server(kubeconfig: Path) -> str:
 
 
 def _own_tenant_only(tenant: str, call: Call, query: Mapping[str, str]) -> dict[str, str]:
-    """Operators of other shards would keep this tenant's status as well, each counting its own runs only."""
+    """Tenants have no label by which to share them out, and each operator would count its own runs only."""
     if call.name in ("list tenants", "watch tenants"):
         return dict(query) | {"fieldSelector": f"metadata.name={tenant}"}
     return dict(query)
+
+
+def listening_port() -> int:
+    """A port to listen on again and again: below those that connections of others are given."""
+    while True:
+        port = random.randrange(12_000, 30_000)  # noqa: S311 - chance, not secrets
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def _through(kubeconfig: Path, port: int, file: Path) -> str:
@@ -154,7 +208,8 @@ def _write_settings(made: Shard, folder: Path, settings: Mapping[str, str]) -> N
         BASCULE_TEMPORAL_ADDRESS=f"127.0.0.1:{made.operator_temporal.port}",
         BASCULE_KUBECONFIG=_through(control.operator_kubeconfig, made.operator_api.port, folder / "operator.yaml"),
         BASCULE_SELECTOR=f"{LABEL}={made.name}",
-        BASCULE_HTTP_PORT=str(free_port()),
+        BASCULE_NAMESPACE=made.namespace,
+        BASCULE_HTTP_PORT=str(listening_port()),
         **settings,
     )
     made.worker.environment = {

@@ -58,7 +58,8 @@ class ApiServer:
     async def metadata(self, path: str, **parameters: Any) -> list[JsonObject]:
         """The metadata of what a path lists: the contents are not sent."""
         answer = await self._request("GET", path, parameters=parameters, accept=_METADATA)
-        return [item["metadata"] for item in json.loads(answer)["items"]]
+        # A list of metadata without items says null, unlike one of whole objects.
+        return [item["metadata"] for item in json.loads(answer)["items"] or []]
 
     async def find(self, path: str) -> JsonObject | None:
         """The object, or None when there is none."""
