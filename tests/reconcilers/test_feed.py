@@ -111,9 +111,9 @@ async def test_an_older_row_never_takes_progress_back(
     seen: list[Row] = []
     real = observe.rows
 
-    async def replayed(temporal: Temporal, place: Place, query: str) -> AsyncIterator[Row]:
+    async def replayed(temporal: Temporal, place: Place, query: str, *known: Any) -> AsyncIterator[Row]:
         """Each answer, and after it everything that was ever answered, from the beginning."""
-        async for row in real(temporal, place, query):
+        async for row in real(temporal, place, query, *known):
             seen.append(row)
             yield row
         for row in seen:
