@@ -172,6 +172,22 @@ def signing_secret(namespace: str, key: str, password: str, name: str = "signing
     }
 
 
+def registry_secret(namespace: str, host: str, user: str, password: str, name: str = "push") -> dict[str, Any]:
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {"bascule.dev/use": "registry"},
+            "annotations": {"bascule.dev/host": host},
+        },
+        "stringData": {".dockerconfigjson": json.dumps({"auths": {host: {"auth": token}}})},
+    }
+
+
 def config_map(namespace: str, name: str, files: dict[str, str]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": files}
 

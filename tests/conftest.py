@@ -13,7 +13,7 @@ import tempfile
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from hack import installation
 from hack.cluster import handle
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
+from tests.support.builds import ImageBuildBuilder
 
 CLUSTER_NAME = os.environ.get("BASCULE_TEST_CLUSTER", "bascule-test")
 _SHARED = Path(tempfile.gettempdir(), f"bascule-tests-{CLUSTER_NAME}")
@@ -69,6 +70,12 @@ def tenant(bascule: Cluster) -> Iterator[TenantHandle]:
     made = installation.make_tenant(bascule, f"t-{secrets.token_hex(4)}")
     yield made
     bascule.kubectl("delete", "imagebuilds", "--all", "-n", made.namespace, "--wait=false")
+
+
+@pytest.fixture
+def image_build(bascule: Cluster, tenant: TenantHandle) -> Callable[[str], ImageBuildBuilder]:
+    """`image_build("web").with_test(…).apply()`"""
+    return lambda name: ImageBuildBuilder(name, bascule, tenant)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -297,6 +297,10 @@ class FailureType(StrEnum):
     """A fault of Bascule's own."""
 
 
+LOG_CUT = "[what came before was not kept: the Tenant has no spec.artifacts]\n"
+"""Begins the end of a log of which there was more."""
+
+
 class Failure(ApiModel):
     """Why the run failed."""
 
@@ -308,6 +312,8 @@ class Failure(ApiModel):
     """What happened, for people, with the remedy."""
     retryable: bool = False
     """Whether a new request without a change may succeed."""
+    log: Annotated[str, StringConstraints(max_length=16_384)] = ""
+    """The end of the failed step's log, where its Tenant has no place for whole ones; says so if there was more."""
 
 
 class PastRun(ApiModel):

@@ -55,6 +55,14 @@ class Artifacts(ApiModel):
     """How long they are kept."""
 
 
+class BuildCache(ApiModel):
+    """Where builds keep layers for later builds of the same tenant."""
+
+    repository: Repository
+    """Layers go to `<repository>/<name of the Tenant>`, so that no two tenants share any. Builds push with the login of
+    their `spec.publish.secretRef`, which should open this path to this tenant alone."""
+
+
 class TemporalTls(ApiModel):
     """TLS to the tenant's Temporal."""
 
@@ -133,6 +141,8 @@ class TenantSpec(ApiModel):
     """How the tenant's signatures are verified."""
     artifacts: Artifacts | None = None
     """Where full logs, large results and reports go. Absent: only the end of a log is kept, in the status."""
+    build_cache: BuildCache | None = None
+    """Where builds keep layers for later ones. Absent: every build begins from its base images."""
     temporal: TemporalSpec = TemporalSpec()
     """The tenant's Temporal namespace."""
     limits: Limits = Limits()

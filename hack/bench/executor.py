@@ -70,7 +70,7 @@ class NoSteps:
         await asyncio.sleep(next((float(v["value"]) for v in variables if v["name"] == SECONDS_VARIABLE), 0.0))
         return Succeeded()
 
-    async def log_tail(self, namespace: str, pod: str, container: str) -> str:
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int = 40) -> str:
         return ""
 
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
@@ -144,6 +144,9 @@ class NoGit:
 
 
 class NoTenants:
+    async def build_cache(self, tenant: str) -> str | None:
+        return None
+
     async def artifacts(self, tenant: str) -> Repository | None:
         return None
 

@@ -162,7 +162,8 @@ def run(console: Console, name: str, keep: bool) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m hack.demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running")
-    parser.add_argument("--name", default="bascule", help="name of the cluster (default: bascule)")
+    name = os.environ.get("NAME") or "bascule"
+    parser.add_argument("--name", default=name, help="name of the cluster (default: $NAME, or bascule)")
     options = parser.parse_args()
     try:
         check_engine(os.environ.get("CLUSTER") or OWN)

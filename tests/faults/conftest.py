@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
-from hack.cluster.handle import Cluster
-from hack.installation import TenantHandle
-from tests.support.builds import ImageBuildBuilder
 from tests.support.harness.campaign import Lab
 from tests.support.harness.plane import plane
 from tests.support.harness.shard import shard
 
 SHARDS = int(os.environ.get("BASCULE_FAULT_SHARDS", "8"))
 """Most of a case is waiting for something that died to be missed: more shards than cores."""
-
-
-@pytest.fixture
-def image_build(bascule: Cluster, tenant: TenantHandle) -> Callable[[str], ImageBuildBuilder]:
-    """`image_build("web").with_test(…).apply()`"""
-    return lambda name: ImageBuildBuilder(name, bascule, tenant)
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bascule_api import names
 from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
 from bascule_workers.errors import StepFailedError
@@ -45,3 +46,21 @@ async def test_a_secret_that_the_server_refuses_is_not_quoted(api: ApiServer, na
 
 async def test_a_tenant_that_there_is_not_has_no_key(api: ApiServer) -> None:
     assert await KubernetesTenants(api, "bascule-system").public_key("no-such-tenant") is None
+    assert await KubernetesTenants(api, "bascule-system").build_cache("no-such-tenant") is None
+
+
+async def test_every_tenant_has_a_cache_of_its_own(api: ApiServer) -> None:
+    for name in ("cached-a", "cached-b"):
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": "Tenant",
+            "metadata": {"name": name},
+            "spec": {"namespaces": [name], "buildCache": {"repository": "r.example.com/cache"}},
+        }
+        await api.create(f"/apis/{names.API_VERSION}/tenants", body)
+    try:
+        found = [await KubernetesTenants(api, "bascule-system").build_cache(name) for name in ("cached-a", "cached-b")]
+    finally:
+        for name in ("cached-a", "cached-b"):
+            await api.delete(f"/apis/{names.API_VERSION}/tenants/{name}")
+    assert found == ["r.example.com/cache/cached-a", "r.example.com/cache/cached-b"]

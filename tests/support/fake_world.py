@@ -279,8 +279,8 @@ class FakeSteps:
         digest = self.registry.push(repository, tag, annotations) if self.pushes else digest_of("nothing")
         return Succeeded({"digest": digest} | self.reports, pod="pod")
 
-    async def log_tail(self, namespace: str, pod: str, container: str) -> str:
-        return self.logs.get(container, "")
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int = 40) -> str:
+        return "".join(self.logs.get(container, "").splitlines(keepends=True)[-lines:])
 
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
         return self.logs.get(container, "")[:limit_bytes]
@@ -356,6 +356,10 @@ class FakeGit:
 class FakeTenants:
     keys: dict[str, str] = field(default_factory=dict)
     repositories: dict[str, Repository] = field(default_factory=dict)
+    caches: dict[str, str] = field(default_factory=dict)
+
+    async def build_cache(self, tenant: str) -> str | None:
+        return self.caches.get(tenant)
 
     async def artifacts(self, tenant: str) -> Repository | None:
         return self.repositories.get(tenant)

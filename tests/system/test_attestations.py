@@ -14,7 +14,7 @@ import pytest
 from hack import installation
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
-from tests.support.builds import ImageBuildBuilder, condition, steps_of, tags
+from tests.support.builds import ImageBuildBuilder, condition, digest_of, steps_of, tags
 
 Builder = Callable[[str], ImageBuildBuilder]
 
@@ -92,6 +92,10 @@ def test_a_build_tells_what_is_in_it_and_how_it_came_to_be(
     assert definition["internalParameters"]["tenant"] == tenant.name
     assert definition["resolvedDependencies"][0]["digest"] == {
         "sha256": status["source"]["revision"].removeprefix("sha256:")
+    }
+    assert definition["resolvedDependencies"][1] == {
+        "uri": f"docker://{base}",
+        "digest": {"sha256": digest_of(bascule, base).removeprefix("sha256:")},
     }
     assert definition["externalParameters"]["build"]["parameters"] == {"buildArgs": [f"BASE={base}"]}
     assert body["metadata"]["uid"] in provenance["runDetails"]["metadata"]["invocationId"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -27,18 +26,6 @@ def _ready(body: dict[str, Any]) -> tuple[str, str]:
 def _failure(build: Build) -> tuple[str, str, str]:
     failure = build.until_phase("Failed")["status"]["failure"]
     return failure["type"], failure.get("step", ""), failure["message"]
-
-
-def _registry_secret(tenant: TenantHandle, host: str, **metadata: Any) -> dict[str, Any]:
-    token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    config = json.dumps({"auths": {host: {"auth": token}}})
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/dockerconfigjson",
-        "metadata": {"name": "push", "namespace": tenant.namespace} | metadata,
-        "stringData": {".dockerconfigjson": config},
-    }
 
 
 @pytest.mark.smoke
@@ -130,14 +117,15 @@ def test_an_unlabelled_secret_is_refused_with_the_command_that_mends_it(
 ) -> None:
     repository = f"{bascule.private_registry}/{tenant.name}/private"
     private = image_build("private").with_publish(repository=repository, secretRef={"name": "push"})
-    installation.apply(bascule, _registry_secret(tenant, bascule.private_registry))
+    usable = installation.registry_secret(tenant.namespace, bascule.private_registry, USER, PASSWORD)
+    unlabelled = usable | {"metadata": {"name": "push", "namespace": tenant.namespace}}
+    installation.apply(bascule, unlabelled)
 
     kind, _, message = _failure(private.apply())
     assert kind == "SecretNotUsable"
     assert f"kubectl label -n {tenant.namespace} secret push bascule.dev/use=registry" in message
 
-    right = {"labels": {"bascule.dev/use": "registry"}, "annotations": {"bascule.dev/host": bascule.private_registry}}
-    installation.apply(bascule, _registry_secret(tenant, bascule.private_registry, **right))
+    installation.apply(bascule, usable)
     build = private.apply()
     build.annotate(requested_at="after-mending")
     build.until(lambda body: body["status"]["run"]["number"] == 2, "at run 2")

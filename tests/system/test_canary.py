@@ -14,26 +14,11 @@ from tests.support.builds import ImageBuildBuilder
 Builder = Callable[[str], ImageBuildBuilder]
 
 
-def _registry_secret(tenant: TenantHandle, host: str) -> dict[str, object]:
-    token = base64.b64encode(b"tenant:tenant-secret").decode()
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/dockerconfigjson",
-        "metadata": {
-            "name": "push",
-            "namespace": tenant.namespace,
-            "labels": {"bascule.dev/use": "registry"},
-            "annotations": {"bascule.dev/host": host},
-        },
-        "stringData": {".dockerconfigjson": json.dumps({"auths": {host: {"auth": token}}})},
-    }
-
-
 def test_no_secret_value_is_in_history_status_events_or_logs(
     image_build: Builder, bascule: Cluster, tenant: TenantHandle
 ) -> None:
-    installation.apply(bascule, _registry_secret(tenant, bascule.private_registry))
+    host = bascule.private_registry
+    installation.apply(bascule, installation.registry_secret(tenant.namespace, host, "tenant", "tenant-secret"))
     secret = json.loads(bascule.kubectl("get", "secret", "signing-key", "-n", tenant.namespace, "-o", "json"))
     key = base64.b64decode(secret["data"]["cosign.key"]).decode()
     password = base64.b64decode(secret["data"]["cosign.password"]).decode()

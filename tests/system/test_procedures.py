@@ -44,14 +44,20 @@ def test_a_packer_template_that_is_none_fails_clearly(image_build: Builder, basc
 
 
 def test_image_policy_passes_a_sound_image_and_its_report_goes_along(image_build: Builder, bascule: Cluster) -> None:
-    build = image_build("sound").with_spec(tests=[POLICY]).apply()
+    lenient = {"name": "lenient", "procedure": "image-policy", "parameters": {"failOn": "Never"}}
+    build = image_build("sound").with_spec(tests=[POLICY, lenient]).apply()
 
     body = build.until_phase("Succeeded")
 
     digest = body["status"]["image"]["digest"]
-    tag = f"{digest.replace(':', '-')}.policy"
-    report = bascule.exec(["skopeo", "inspect", "--raw", f"docker://{build.made.repository}:{tag}"], check=True).stdout
-    assert json.loads(report)["artifactType"] == "application/vnd.bascule.image-policy.report.v1"
+    reports = []
+    for name in ("policy", "lenient"):
+        tag = f"{digest.replace(':', '-')}.policy-{name}"
+        reference = f"docker://{build.made.repository}:{tag}"
+        report = bascule.exec(["skopeo", "inspect", "--raw", reference], check=True).stdout
+        assert json.loads(report)["artifactType"] == "application/vnd.bascule.image-policy.report.v1"
+        reports.append(report)
+    assert reports[0] != reports[1]
     assert tags(bascule, build.made.candidates) == []
 
 

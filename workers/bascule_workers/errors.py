@@ -20,6 +20,8 @@ class WorkerError(Exception):
     """Whether trying again needs a new Job, since the last one is over."""
     log = ""
     """Digest of the step's whole log, where it is kept."""
+    log_end: str = ""
+    """The end of the step's log, where whole ones are not kept."""
     results: Mapping[str, str] = MappingProxyType({})
     """What the step's container reported although it failed."""
 

@@ -106,7 +106,7 @@ def _request(execution: ExecuteActivityInput) -> StepRequest:
 
 
 def _translated(error: WorkerError) -> ApplicationError:
-    details = ErrorDetails(new_job=error.new_job, log=error.log, results=dict(error.results))
+    details = ErrorDetails(new_job=error.new_job, log=error.log, log_end=error.log_end, results=dict(error.results))
     return ApplicationError(str(error), details, type=error.type, non_retryable=not error.retryable)
 
 

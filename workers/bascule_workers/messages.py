@@ -42,6 +42,7 @@ class ErrorDetails(ApiModel):
 
     new_job: bool = False
     log: str = ""
+    log_end: str = ""
     results: dict[str, str] = {}
     """What the step's container reported although it failed."""
 
@@ -135,10 +136,20 @@ class JobRequest(StepRequest):
     """`repository:tag` of the candidate."""
     image: str = ""
     """`repository@digest` of the candidate, once there is one."""
+    cache: str = ""
+    """The repository that keeps layers for later builds; empty: none does."""
     timeout_seconds: int
     keep_seconds: int
     """How long the finished Job and its log stay."""
     registry_login: bool = False
+
+
+class BaseImage(ApiModel):
+    """An image that a build was made from."""
+
+    reference: str
+    """`host/path`, with `:tag` if it was asked for by one."""
+    digest: str
 
 
 class Candidate(ApiModel):
@@ -149,6 +160,8 @@ class Candidate(ApiModel):
     media_type: str
     size: int
     """Bytes of manifest, configuration and layers."""
+    bases: list[BaseImage] = []
+    """What the build reported that it pulled."""
     artifacts: list[BuildArtifact] | None = None
     """What the build made outside of the registry; None where it did not say."""
 
@@ -207,6 +220,7 @@ class BuildFacts(ApiModel):
     parameters: dict[str, Any]
     """What the tenant asked for: the spec's source, build and tests."""
     procedures: list[UsedProcedure]
+    bases: list[BaseImage] = []
     invocation: str
     """Temporal namespace, workflow and its run."""
     started: int

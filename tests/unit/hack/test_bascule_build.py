@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ for word in "$@"; do
 	--digestfile=*) printf '{DIGEST}' >"${{word#*=}}" ;;
 	esac
 done
+[[ ! -f $CALLS/$1.says ]] || cat "$CALLS/$1.says"
 if [[ -f $CALLS/$1.error ]]; then
 	cat "$CALLS/$1.error" >&2
 	exit 125
@@ -52,6 +54,15 @@ class Step:
 
     def fails_with(self, command: str, error: str) -> None:
         (self.calls / f"{command}.error").write_text(error + "\n")
+
+    def says(self, command: str, *lines: str) -> None:
+        (self.calls / f"{command}.says").write_text("".join(f"{line}\n" for line in lines))
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the run is told."""
+        found: dict[str, Any] = json.loads((self.folder / "result").read_text())
+        return found
 
     def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
         values = {
@@ -81,7 +92,7 @@ def step(tmp_path: Path) -> Step:
 def test_it_builds_pushes_and_reports_the_digest(step: Step) -> None:
     done = step.run()
     assert done.returncode == 0, done.stderr
-    assert json.loads((step.folder / "result").read_text()) == {"results": {"digest": DIGEST}}
+    assert step.report == {"results": {"digest": DIGEST, "baseImages": ""}}
     assert "--annotation=dev.bascule.run=0f1e/3" in step.words("build")
     assert step.words("push")[-3:] == ["--", "image-id", "docker://registry.example.com/acme/web-candidates:r3"]
 
@@ -169,7 +180,11 @@ def test_a_failed_build_says_whether_to_try_again(step: Step, error: str, code: 
     done = step.run()
     assert done.returncode == code
     assert says in done.stderr.splitlines()[-1]
-    assert not (step.folder / "result").exists()
+    failure = {20: "RegistryRefused", 30: "RegistryUnavailable"}.get(code)
+    if failure is None:
+        assert not (step.folder / "result").exists()
+    else:
+        assert step.report == {"failure": failure, "message": done.stderr.splitlines()[-1].split(": ", 1)[1]}
 
 
 PUSH = "Error: pushing image to docker://r.example/a/b: trying to reuse blob sha256:0 at destination: "
@@ -197,3 +212,51 @@ def test_a_missing_variable_is_named(step: Step) -> None:
     done = step.run(BASCULE_RUN="")
     assert done.returncode == 64
     assert "BASCULE_RUN is not set" in done.stderr
+
+
+def test_what_a_server_says_is_told_as_json_whatever_is_in_it(step: Step) -> None:
+    step.fails_with("push", 'Error: pinging container registry: "quoted" back\\slash \x07 \xc3\xa9 denied')
+    assert step.run().returncode == 20
+    assert step.report["failure"] == "RegistryRefused"
+    assert '"quoted" back\\slash' in step.report["message"]
+
+
+def test_the_base_images_are_told_with_the_digests_that_were_pulled(step: Step) -> None:
+    lines = [f"r.example:5000/lib/base 1 {DIGEST}", f"r.example/lib/other <none> {DIGEST}", f"<none> <none> {DIGEST}"]
+    step.says("images", *lines, f"r.example/cache/acme abc {DIGEST}", "r.example/odd 1 sha256:0", 'r.example/"q" 1 x')
+    assert step.run(BASCULE_CACHE="r.example/cache/acme").returncode == 0
+    assert step.report["results"]["baseImages"].split() == [
+        f"r.example:5000/lib/base:1@{DIGEST}",
+        f"r.example/lib/other@{DIGEST}",
+    ]
+
+
+def test_more_base_images_than_a_report_holds_are_cut(step: Step) -> None:
+    step.says("images", *(f"r.example/lib/base{number} 1 {DIGEST}" for number in range(200)))
+    assert step.run().returncode == 0
+    assert len((step.folder / "result").read_text()) < 4096
+    assert len(step.report["results"]["baseImages"].split()) > 10
+
+
+@pytest.mark.parametrize(
+    ("cache", "age"),
+    [pytest.param("", "24h", id="no repository"), pytest.param("r.example/c/acme", "0", id="switched off")],
+)
+def test_without_a_cache_every_build_begins_anew(step: Step, cache: str, age: str) -> None:
+    step.parameter("cacheFor", age)
+    assert step.run(BASCULE_CACHE=cache).returncode == 0
+    assert not [word for word in step.words("build") if word.startswith(("--cache", "--layers"))]
+    assert step.words("build").count("build") == 1
+
+
+def test_with_a_cache_the_image_is_made_once_more_as_this_runs_own(step: Step) -> None:
+    step.parameter("cacheFor", "90m")
+    step.says("inspect", "r.example/lib/base:1")
+    assert step.run(BASCULE_CACHE="r.example/c/acme").returncode == 0
+    words = step.words("build")
+    first, second = words[: words.index("build", 1)], words[words.index("build", 1) :]
+    assert {"--layers", "--cache-from=r.example/c/acme", "--cache-to=r.example/c/acme", "--cache-ttl=90m"} <= set(first)
+    assert not [word for word in first if word.startswith("--annotation")]
+    assert "--annotation=dev.bascule.run=0f1e/3" in second
+    assert "--annotation=org.opencontainers.image.base.name=r.example/lib/base:1" in second
+    assert not [word for word in second if word.startswith("--cache")]

@@ -14,6 +14,8 @@ from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded, Tim
 from bascule_workers.ports.secrets import Objects
 from bascule_workers.ports.steps import Steps
 
+LOG_LINES = 1000
+"""Lines of a failed step's log that are looked at for its end, where whole logs are not kept."""
 WAIT_SECONDS = 240.0
 """How long one activity waits for a Job before it says NotYet."""
 
@@ -67,19 +69,26 @@ class JobRunner:
                     StepTimedOutError(_joined(f"took longer than {request.timeout_seconds} s", lines)),
                     request,
                     outcome.pod,
+                    outcome.container,
                 )
             case Lost():
                 raise _lost(request, outcome)
             case Failed():
-                raise await self._with_log(await self._failed(request, outcome, failure), request, outcome.pod)
+                error = await self._failed(request, outcome, failure)
+                raise await self._with_log(error, request, outcome.pod, outcome.container)
 
     async def _keep(self, request: JobRequest, pod: str) -> Kept:
         return await self._logs.keep(request, pod, await self._secrets(request))
 
-    async def _with_log(self, error: WorkerError, request: JobRequest, pod: str) -> WorkerError:
-        """The error, which says where the whole log is, or why it is not kept."""
+    async def _with_log(self, error: WorkerError, request: JobRequest, pod: str, container: str) -> WorkerError:
+        """The error, which says where the whole log is, or why it is not kept; then it carries the log's end."""
         kept = await self._keep(request, pod)
         error.log = kept.digest
+        if kept.nowhere and pod and container:
+            namespace = request.tenant.steps_namespace
+            log = await self._steps.log_tail(namespace, pod, container, LOG_LINES)
+            whole = len(log.splitlines()) < LOG_LINES
+            error.log_end = failures.log_end(failures.redacted(log, await self._secrets(request)), whole=whole)
         if kept.note:
             error.args = (_joined(str(error), kept.note),)
         return error

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from temporalio import activity
 
 from bascule_api import names
-from bascule_api.image_builds import BuildArtifact
 from bascule_api.runs import FailureType
 from bascule_workers.activities.common import JobRunner, run_credentials
 from bascule_workers.activities.logins import logged_in
 from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.errors import (
+    RegistryRefusedError,
+    RegistryUnavailableError,
     SourceNotFoundError,
     StepFailedError,
     VerificationFailedError,
@@ -35,7 +35,7 @@ from bascule_workers.messages import (
     TestReport,
     Verified,
 )
-from bascule_workers.plans import artifacts, credentials
+from bascule_workers.plans import artifacts, bases, credentials, failures
 from bascule_workers.plans import image_builds as plans
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.outcomes import Running
@@ -131,7 +131,8 @@ class ImageBuildActivities:
         found = await self._pushed(request, candidates) if request.job_attempt > 1 else None
         if found is not None:
             return Done(value=_candidate(candidates, found))
-        outcome = await self._jobs.run(request, FailureType.BUILD_FAILED)
+        cache, without = await self._cache(request)
+        outcome = await self._jobs.run(request.model_copy(update={"cache": cache}), FailureType.BUILD_FAILED)
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note)
         ended, log = outcome
@@ -141,8 +142,20 @@ class ImageBuildActivities:
         if (reported := ended.results.get("digest")) and reported != manifest.digest:
             message = f"the build reported {reported}, but {request.candidate} is {manifest.digest}"
             raise StepFailedError(message, FailureType.BUILD_FAILED)
-        value = _candidate(candidates, manifest, artifacts.reported(ended.results))
-        return Done(value=value, log=log.digest, message=log.note)
+        made = {"artifacts": artifacts.reported(ended.results), "bases": bases.reported(ended.results)}
+        value = _candidate(candidates, manifest).model_copy(update=made)
+        return Done(value=value, log=log.digest, message=log.note or without)
+
+    async def _cache(self, request: BuildRequest) -> tuple[str, str]:
+        """The repository of the tenant's layers, or why there is none just now: a build without only takes longer."""
+        name = await self._ports.tenants.build_cache(request.tenant.name)
+        if name is None:
+            return "", ""
+        try:
+            await self._ports.registry.check_push(await self._repository(request, name, login=request.registry_login))
+        except (RegistryRefusedError, RegistryUnavailableError) as error:
+            return "", failures.shortened(f"built without the cache {name}: {error}")
+        return name, ""
 
     async def _pushed(self, request: BuildRequest, candidates: Repository) -> Manifest | None:
         manifest = await self._ports.registry.manifest(candidates, request.tag)
@@ -218,13 +231,9 @@ class ImageBuildActivities:
         return await logged_in(self._ports.objects, request, name, login=login)
 
 
-def _candidate(repository: Repository, manifest: Manifest, made: Sequence[BuildArtifact] | None = None) -> Candidate:
+def _candidate(repository: Repository, manifest: Manifest) -> Candidate:
     return Candidate(
-        repository=repository.name,
-        digest=manifest.digest,
-        media_type=manifest.media_type,
-        size=manifest.size,
-        artifacts=None if made is None else list(made),
+        repository=repository.name, digest=manifest.digest, media_type=manifest.media_type, size=manifest.size
     )
 
 

@@ -28,6 +28,10 @@ class Kept:
     digest: str = ""
     note: str = ""
 
+    @property
+    def nowhere(self) -> bool:
+        return not self.digest and not self.note
+
 
 class LogKeeper:
     """Keeps logs. A log that cannot be kept never changes how a step ends."""

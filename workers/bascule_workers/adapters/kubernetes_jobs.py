@@ -54,8 +54,8 @@ class KubernetesJobs:
             )
         return str(existing["metadata"]["uid"])
 
-    async def log_tail(self, namespace: str, pod: str, container: str) -> str:
-        return await self._log(namespace, pod, container, tailLines=40, limitBytes=262_144)
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int = 40) -> str:
+        return await self._log(namespace, pod, container, tailLines=lines, limitBytes=262_144)
 
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
         return await self._log(namespace, pod, container, limitBytes=limit_bytes)

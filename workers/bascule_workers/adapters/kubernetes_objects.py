@@ -60,6 +60,11 @@ class KubernetesTenants:
     async def public_key(self, tenant: str) -> str | None:
         return (await self._part(tenant, "signing")).get("publicKey") or None
 
+    async def build_cache(self, tenant: str) -> str | None:
+        cache = await self._part(tenant, "buildCache")
+        # The name is part of it whatever the Tenant says: two tenants never share layers.
+        return f"{cache['repository']}/{tenant}" if cache.get("repository") else None
+
     async def artifacts(self, tenant: str) -> Repository | None:
         artifacts = await self._part(tenant, "artifacts")
         if not (name := artifacts.get("repository")):

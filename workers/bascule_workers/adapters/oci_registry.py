@@ -25,7 +25,7 @@ _ACCEPT = {
         )
     )
 }
-_COMPANION = re.compile(r"^sha256-[0-9a-f]{64}(\.[a-z]+)?$")
+_COMPANION = re.compile(r"^sha256-[0-9a-f]{64}(\.[a-z]+(-[a-z0-9-]+)?)?$")
 """Tags that carry what refers to an image: signatures, attestations, SBOMs."""
 _CHUNK = 1 << 20
 _MANIFEST_LIMIT = 4 << 20
@@ -77,6 +77,9 @@ class OciRegistry:
         return Manifest(fetched.digest, fetched.media_type, size, annotations, config_type)
 
     async def tags(self, repository: Repository) -> list[str]:
+        return [tag for tag in await self._all_tags(repository) if not _COMPANION.match(tag)]
+
+    async def _all_tags(self, repository: Repository) -> list[str]:
         found: list[str] = []
         path: str | None = "tags/list?n=1000"
         while path:
@@ -85,7 +88,7 @@ class OciRegistry:
                 found += json.loads(answer.body).get("tags") or []
             following = re.match(r'<([^>]+)>;\s*rel="?next"?', answer.headers.get("Link", ""))
             path = self._absolute(repository, following[1]) if following else None
-        return [tag for tag in found if not _COMPANION.match(tag)]
+        return found
 
     async def copy(self, source: Repository, target: Repository, digest: str) -> None:
         await self._copy_manifest(source, target, digest)
@@ -210,13 +213,11 @@ class OciRegistry:
         await self._put(repository, _fallback_tag(digest), Fetched("", INDEX, raw, index))
 
     async def _companion_images(self, repository: Repository, digest: str) -> list[tuple[str, Fetched]]:
-        """What lies under a tag made from the digest: signatures in the older way, the report of `image-policy`."""
-        found = []
-        for kind in ("sig", "att", "sbom", "policy"):
-            tag = f"{_fallback_tag(digest)}.{kind}"
-            if fetched := await self.fetch(repository, tag):
-                found.append((tag, fetched))
-        return found
+        """What lies under a tag made from the digest: signatures in the older way, the reports of `image-policy`."""
+        prefix = f"{_fallback_tag(digest)}."
+        tags = [tag for tag in await self._all_tags(repository) if tag.startswith(prefix) and _COMPANION.match(tag)]
+        fetched = [(tag, await self.fetch(repository, tag)) for tag in sorted(tags)]
+        return [(tag, found) for tag, found in fetched if found is not None]
 
     async def _delete_manifest(self, repository: Repository, digest: str) -> bool:
         answer = await self._http.request("DELETE", repository, f"manifests/{digest}", accept=(200, 202, 400, 404, 405))

@@ -71,12 +71,14 @@ def _attach(
     layer = layout.add_bytes(content, f"{REPORT}+json", "image-policy.json")
     annotations = {oci_artifacts.RUN: step.variable("BASCULE_RUN")}
     digest = layout.finish(REPORT, [layer], annotations, subject=fetched.descriptor)
-    tag = f"{fetched.descriptor.digest.replace(':', '-')}.policy"
+    # Two tests of one image each have a tag of their own.
+    name = step.environment.get("BASCULE_STEP_NAME", "").removeprefix("test-")
+    tag = f"{fetched.descriptor.digest.replace(':', '-')}.policy" + (f"-{name}" if name else "")
     try:
         oci_artifacts.push(layout, f"{registry.repository(reference)}:{tag}", step.environment, patience=5)
     except StepError as error:
         message = f"the report could not be attached: {error}; found: {findings.story(found)}"
-        raise StepError(error.report.exit_code, message) from None
+        raise StepError(error.report.exit_code, message, failure=error.report.failure) from None
     return digest
 
 

@@ -41,6 +41,8 @@ class Report:
     message: str
     results: Mapping[str, str] = field(default_factory=dict)
     exit_code: ExitCode = ExitCode.SUCCEEDED
+    failure: str = ""
+    """The type of the failure as a run tells it, where the container knows better than its exit code says."""
 
     def to_json(self) -> str:
         """The termination message. Results are kept whole; the message gives way where both are too long."""
@@ -52,15 +54,18 @@ class Report:
         return text
 
     def _document(self, message: str) -> str:
-        return json.dumps({"results": dict(self.results), "message": message}, ensure_ascii=False)
+        failure = {"failure": self.failure} if self.failure else {}
+        return json.dumps({"results": dict(self.results), "message": message} | failure, ensure_ascii=False)
 
 
 class StepError(Exception):
     """Ends the step; says whether trying again can help, and carries what was found out until then."""
 
-    def __init__(self, exit_code: ExitCode, message: str, results: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, exit_code: ExitCode, message: str, results: Mapping[str, str] | None = None, failure: str = ""
+    ) -> None:
         super().__init__(message)
-        self.report = Report(message, results or {}, exit_code)
+        self.report = Report(message, results or {}, exit_code, failure)
 
 
 @dataclass(frozen=True)

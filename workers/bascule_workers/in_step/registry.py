@@ -77,11 +77,13 @@ def copy(source: str, target: str, environment: Mapping[str, str], work: Path, p
             return
         exit_code = judge(done.stderr, reference)
         if exit_code is not ExitCode.UNAVAILABLE or time.monotonic() + pause > deadline:
-            raise StepError(exit_code, f"{_WORDS[exit_code]} {reference}: {reason(done.stderr)}")
+            message = f"{_WORDS[exit_code]} {reference}: {reason(done.stderr)}"
+            raise StepError(exit_code, message, failure=_FAILURES.get(exit_code, ""))
         time.sleep(pause)
         pause = min(pause * 2, 30)
 
 
+_FAILURES = {ExitCode.REFUSED: "RegistryRefused", ExitCode.UNAVAILABLE: "RegistryUnavailable"}
 _WORDS = {
     ExitCode.INVALID: "the registry does not have",
     ExitCode.REFUSED: "the registry refused us",

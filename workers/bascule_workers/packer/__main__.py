@@ -89,7 +89,7 @@ def _with_leftovers(error: StepError, made: list[Artifact]) -> StepError:
     names = ", ".join(f"{artifact.builder} {artifact.id}" for artifact in left)
     message = f"{error.report.message} — left behind: {names}; remove it with the Procedure packer-artifact-delete"
     exit_code = ExitCode.LEFT_BEHIND if error.report.exit_code is ExitCode.UNAVAILABLE else error.report.exit_code
-    return StepError(exit_code, message, {"artifacts": publication.summary(made)})
+    return StepError(exit_code, message, {"artifacts": publication.summary(made)}, error.report.failure)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 
+from bascule_api.runs import LOG_CUT
+
 EXCERPT_LINES = 20
 EXCERPT_LIMIT = 1024
 MESSAGE_LIMIT = 256
+LOG_LIMIT = 16_384
 
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -30,6 +33,14 @@ def excerpt(log: str, lines: int = EXCERPT_LINES, limit: int = EXCERPT_LIMIT) ->
             kept.append(line)
     text = "\n".join(kept[-lines:])
     return text if len(text) <= limit else "…" + text[-(limit - 1) :]
+
+
+def log_end(log: str, *, whole: bool, limit: int = LOG_LIMIT) -> str:
+    """The end of a log, without colours and control characters, of at most `limit` characters; says if it is cut."""
+    text = _CONTROL.sub("", _ESCAPE.sub("", log.replace("\r\n", "\n"))).strip("\n")
+    if whole and len(text) <= limit:
+        return text
+    return LOG_CUT + text[-(limit - len(LOG_CUT)) :]
 
 
 def shortened(text: str, limit: int = MESSAGE_LIMIT) -> str:

@@ -223,9 +223,12 @@ def environment(request: JobRequest, settings: JobSettings) -> list[dict[str, st
         "BASCULE_SOURCE_DIR": f"{SHARED}/source",
         "BASCULE_RUN": names.run_of(request.run.uid, request.run.number),
         "BASCULE_CANDIDATE": request.candidate,
+        "BASCULE_STEP_NAME": request.step,
     }
     if request.image:
         values["BASCULE_IMAGE"] = request.image
+    if request.cache:
+        values["BASCULE_CACHE"] = request.cache
     return [{"name": name, "value": escaped(value)} for name, value in values.items()] + _ca_env(settings)
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from bascule_api.image_builds import ImageBuildInput
-from bascule_workers.messages import AttestRequest, BuildFacts, SourcePin, UsedProcedure
+from bascule_workers.messages import AttestRequest, BaseImage, BuildFacts, SourcePin, UsedProcedure
 from bascule_workers.plans.image_builds import BUILD, run_of, test_step
 
 BUILD_TYPE = "https://bascule.dev/build-types/image-build/v1"
 """Says how to read the parameters; docs/image-builds.md tells."""
 
 
-def facts(build: ImageBuildInput, source: SourcePin, invocation: str, started: int, finished: int) -> BuildFacts:
+def facts(
+    build: ImageBuildInput,
+    source: SourcePin,
+    bases: Sequence[BaseImage],
+    invocation: str,
+    started: int,
+    finished: int,
+) -> BuildFacts:
     """What the run knows of its build."""
     steps = {BUILD: build.spec.build.procedure} | {test_step(test): test.procedure for test in build.spec.tests}
     procedures = []
@@ -27,6 +34,7 @@ def facts(build: ImageBuildInput, source: SourcePin, invocation: str, started: i
         source=source,
         parameters={name: spec[name] for name in ("source", "build", "tests") if spec.get(name)},
         procedures=procedures,
+        bases=list(bases),
         invocation=invocation,
         started=started,
         finished=finished,
@@ -49,7 +57,7 @@ def predicate(request: AttestRequest, builder: str, version: str) -> dict[str, A
                 "revision": run.revision,
                 "tenant": request.tenant.name,
             },
-            "resolvedDependencies": [_source(request), *map(_procedure, told.procedures)],
+            "resolvedDependencies": [_source(request), *map(_base, told.bases), *map(_procedure, told.procedures)],
         },
         "runDetails": {
             "builder": {"id": builder, "version": {"bascule": version}},
@@ -77,11 +85,10 @@ def wrong(found: Mapping[str, Any], request: AttestRequest, builder: str) -> str
     source = _source(request)
     dependencies = _at(found, ("buildDefinition", "resolvedDependencies"))
     digests = [item.get("digest") for item in dependencies or [] if isinstance(item, Mapping)]
-    return (
-        ""
-        if source["digest"] in digests
-        else f"the provenance does not name the source {request.facts.source.revision}"
-    )
+    if source["digest"] not in digests:
+        return f"the provenance does not name the source {request.facts.source.revision}"
+    missing = [base for base in request.facts.bases if _base(base)["digest"] not in digests]
+    return f"the provenance does not name the base image {missing[0].reference}" if missing else ""
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:
@@ -100,6 +107,10 @@ def _source(request: AttestRequest) -> dict[str, Any]:
         "uri": f"kubernetes:configmaps/{request.run.namespace}/{config_map}",
         "digest": {"sha256": source.revision.removeprefix("sha256:")},
     }
+
+
+def _base(base: BaseImage) -> dict[str, Any]:
+    return {"uri": f"docker://{base.reference}", "digest": {"sha256": base.digest.removeprefix("sha256:")}}
 
 
 def _procedure(used: UsedProcedure) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Steps(Protocol):
         say. A Job of that name with other labels is someone else's: StepFailedError. Raises ApiUnavailableError.
         """
 
-    async def log_tail(self, namespace: str, pod: str, container: str) -> str:
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int = 40) -> str:
         """The last lines of a container's log, or nothing where there is none."""
 
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:

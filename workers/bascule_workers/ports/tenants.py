@@ -16,5 +16,8 @@ class Tenants(Protocol):
         Raises SecretMissingError, SecretNotUsableError, ApiUnavailableError.
         """
 
+    async def build_cache(self, tenant: str) -> str | None:
+        """The repository for layers of this tenant's builds alone, or None. Raises ApiUnavailableError."""
+
     async def public_key(self, tenant: str) -> str | None:
         """PEM of the key that verifies the tenant's signatures, or None. Raises ApiUnavailableError."""

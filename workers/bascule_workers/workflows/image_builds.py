@@ -40,6 +40,7 @@ with workflow.unsafe.imports_passed_through():
         SbomRequest,
         SourcePin,
         StopJobsRequest,
+        VerifiedAttestations,
         VerifyAttestationsRequest,
     )
     from bascule_workers.plans import artifacts
@@ -172,7 +173,8 @@ class ImageBuildWorkflow(Run):
 
     async def _attest(self, source: SourcePin, image: Candidate) -> bool:
         """Attach the provenance. Returns whether there is one."""
-        request = AttestRequest(**self._image_request(ATTEST, image).model_dump(), facts=self._build_facts(source))
+        facts = self._build_facts(source, image)
+        request = AttestRequest(**self._image_request(ATTEST, image).model_dump(), facts=facts)
         return self._attached(ATTEST, await self.step(ATTEST, AttestationActivities.attest, request))
 
     def _attached(self, step: str, report: Attached) -> bool:
@@ -180,23 +182,22 @@ class ImageBuildWorkflow(Run):
             self.not_needed(step, report.reason)
         return report.attached
 
-    def _build_facts(self, source: SourcePin) -> BuildFacts:
+    def _build_facts(self, source: SourcePin, image: Candidate) -> BuildFacts:
         info = workflow.info()
         invocation = f"{info.namespace}/{info.workflow_id}/{info.run_id}"
         started, built = int(info.start_time.timestamp()), self.steps[BUILD].finished
-        return provenance_plans.facts(self.build, source, invocation, started, built or self.now())
+        return provenance_plans.facts(self.build, source, image.bases, invocation, started, built or self.now())
 
     async def _verify(self, source: SourcePin, image: Candidate, *, sbom: bool, provenance: bool) -> None:
         """Only what was verified is told."""
         request = self._image_request(VERIFY, image)
-        signed = await self.step(VERIFY, ImageBuildActivities.verify, request, ends=False)
-        attested = await self.step(
-            VERIFY,
-            AttestationActivities.verify,
-            VerifyAttestationsRequest(
-                **request.model_dump(), facts=self._build_facts(source), sbom=sbom, provenance=provenance
-            ),
-        )
+        attestations = sbom or provenance
+        signed = await self.step(VERIFY, ImageBuildActivities.verify, request, ends=not attestations)
+        attested = VerifiedAttestations()
+        if attestations:
+            facts = self._build_facts(source, image)
+            wanted = VerifyAttestationsRequest(**request.model_dump(), facts=facts, sbom=sbom, provenance=provenance)
+            attested = await self.step(VERIFY, AttestationActivities.verify, wanted)
         if self.image is not None:
             found = {"signature": signed.signature, "sbom": attested.sbom, "provenance": attested.provenance}
             self.image = self.image.model_copy(update=found)

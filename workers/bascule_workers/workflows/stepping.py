@@ -134,7 +134,9 @@ class Stepping(Calling):
         if trouble.retryable and not too_long:
             return
         message = f"{trouble.message} (tried for {round(spent)} s)" if too_long else trouble.message
-        failure = Failure(step=step, type=trouble.type, message=message[:1024], retryable=trouble.retryable)
+        failure = Failure(
+            step=step, type=trouble.type, message=message[:1024], retryable=trouble.retryable, log=trouble.log_end
+        )
         raise Ended(failure, trouble.results)
 
     async def _pause(self, seconds: float) -> None:

@@ -33,6 +33,7 @@ class Trouble:
     retryable: bool
     new_job: bool = False
     log: str = ""
+    log_end: str = ""
     results: Mapping[str, str] = field(default_factory=dict)
 
     def next_attempt(self, job_attempt: int) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def trouble_of(error: ActivityError) -> Trouble:
                 retryable=not cause.non_retryable,
                 new_job=bool(details.get("new_job") or details.get("newJob")),
                 log=str(details.get("log") or ""),
+                log_end=str(details.get("log_end") or details.get("logEnd") or ""),
                 results=details.get("results") or {},
             )
         case exceptions.TimeoutError():

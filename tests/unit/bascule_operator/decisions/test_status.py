@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from bascule_api.conditions import CompensationState, ConditionType, Phase, Reason, StepState, WaitKind
+from bascule_api.image_builds import ImageBuildStatus
 from bascule_api.progress import CompensationProgress, WaitingProgress
-from bascule_api.runs import Failure, FailureType, StepStatus
+from bascule_api.runs import LOG_CUT, Failure, FailureType, StepStatus
 from bascule_operator.decisions import status, undoing
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.views import RunView
@@ -182,3 +183,19 @@ SPANS = [
 @pytest.mark.parametrize(("span", "expected"), SPANS)
 def test_spans_are_written_as_people_write_them(span: timedelta, expected: str) -> None:
     assert length(span) == expected
+
+
+def test_a_failed_steps_log_gives_way_before_messages_and_keeps_its_end() -> None:
+    failure = Failure(step="build", type=FailureType.BUILD_FAILED, message="no", log="é" * 16_000 + "\nthe end")
+    steps = [StepStatus(name=f"test-{n}", state=StepState.FAILED, message="m" * 1000) for n in range(8)]
+    written = wire(ImageBuildStatus(failure=failure, steps=steps))
+    assert len(json.dumps(written, ensure_ascii=False).encode()) <= STATUS_LIMIT
+    assert written["failure"]["log"].startswith(LOG_CUT)
+    assert written["failure"]["log"].endswith("\nthe end")
+    assert len(written["failure"]["log"]) == 8192
+    assert {len(step["message"]) for step in written["steps"]} == {1000}
+
+
+def test_a_short_log_is_written_as_it_is() -> None:
+    failure = Failure(step="build", type=FailureType.BUILD_FAILED, message="no", log="the end")
+    assert wire(ImageBuildStatus(failure=failure))["failure"]["log"] == "the end"

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from bascule_workers.messages import AttestRequest, Candidate, GitPin, SourcePin
+from bascule_workers.messages import AttestRequest, BaseImage, Candidate, GitPin, SourcePin
 from bascule_workers.plans import provenance
 from tests.support.runs import BUILDAH, RUN_IMAGE, image_build
 
+BASE = BaseImage(reference="r.example.com/lib/base:1", digest="sha256:" + "b" * 64)
 UID = "6f0d9a52-0000-4000-8000-000000000000"
 COMMIT = "c" * 40
 BUILDER = "https://builder.example.com/"
@@ -22,7 +23,7 @@ PIN = SourcePin(
 def request(source: SourcePin | None = None) -> AttestRequest:
     build = image_build(UID, tests=("smoke", "load"), build={"parameters": {"target": "final"}})
     source = source or SourcePin(revision="sha256:" + "5" * 64)
-    facts = provenance.facts(build, source, "acme/ImageBuild-x/run-1", 1_790_000_000, 1_790_000_060)
+    facts = provenance.facts(build, source, [BASE], "acme/ImageBuild-x/run-1", 1_790_000_000, 1_790_000_060)
     image = Candidate(repository="r.example.com/a", digest="sha256:" + "a" * 64, media_type="application/x", size=1)
     return AttestRequest(run=build.run, tenant=build.tenant, step="attest", image=image, facts=facts)
 
@@ -50,6 +51,7 @@ def test_the_predicate() -> None:
             },
             "resolvedDependencies": [
                 {"uri": "kubernetes:configmaps/acme-dev/src", "digest": {"sha256": "5" * 64}},
+                {"uri": "docker://r.example.com/lib/base:1", "digest": {"sha256": "b" * 64}},
                 {
                     "uri": "kubernetes:procedures.bascule.dev/buildah",
                     "digest": {"sha256": BUILDAH.hash},
@@ -92,6 +94,12 @@ def test_a_git_source_is_its_commit_and_says_nothing_of_its_login() -> None:
         pytest.param(("runDetails", "builder", "id"), "https://eve/", "id https://eve/", id="another builder"),
         pytest.param(("runDetails", "metadata", "invocationId"), "y", "invocationId y", id="another workflow"),
         pytest.param(("buildDefinition", "resolvedDependencies"), [], f"the source {COMMIT}", id="no source"),
+        pytest.param(
+            ("buildDefinition", "resolvedDependencies"),
+            [{"digest": {"gitCommit": COMMIT}}],
+            "the base image r.example.com/lib/base:1",
+            id="no base image",
+        ),
         pytest.param(("buildDefinition",), "nonsense", "buildType None", id="nonsense"),
     ],
 )
