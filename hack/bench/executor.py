@@ -10,6 +10,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 
 from bascule_api import names
@@ -144,6 +145,9 @@ class NoGit:
 
 
 class NoTenants:
+    async def keeps_artifacts_for(self, tenant: str) -> int:
+        return 0
+
     async def build_cache(self, tenant: str) -> str | None:
         return None
 
@@ -157,6 +161,9 @@ class NoTenants:
 class NoLogs:
     async def keep(self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str]) -> str:
         return "sha256:" + "0" * 64
+
+    async def expire(self, repository: Repository, before: date, most: int) -> int:
+        return 0
 
 
 class NoLeases:

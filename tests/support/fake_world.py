@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from bascule_api import names
@@ -358,6 +359,9 @@ class FakeTenants:
     repositories: dict[str, Repository] = field(default_factory=dict)
     caches: dict[str, str] = field(default_factory=dict)
 
+    async def keeps_artifacts_for(self, tenant: str) -> int:
+        return 90 * 86_400
+
     async def build_cache(self, tenant: str) -> str | None:
         return self.caches.get(tenant)
 
@@ -374,13 +378,22 @@ class FakeLogs:
 
     troubles: Troubles = field(default_factory=Troubles)
     kept: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
+    days: list[str] = field(default_factory=list)
+    expired: list[tuple[str, date]] = field(default_factory=list)
+    """What was to be deleted: where, and from before which day."""
 
     async def keep(self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str]) -> str:
         async with self.troubles.around("keep"):
             text = gzip.decompress(log).decode()
             digest = digest_of(f"{text}{tag}")
             self.kept[digest] = (repository.name, text, dict(annotations))
+            self.days.append(tag[:8])
             return digest
+
+    async def expire(self, repository: Repository, before: date, most: int) -> int:
+        async with self.troubles.around("expire"):
+            self.expired.append((repository.name, before))
+            return 0
 
 
 @dataclass

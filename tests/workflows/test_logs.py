@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from bascule_workers.activities import logs
@@ -56,3 +58,30 @@ async def test_a_log_that_cannot_be_kept_fails_nothing(runs: Runs, world: World)
     assert story.closed == "COMPLETED"
     (build,) = [step for step in story.result.steps if step.name == "build"]
     assert (build.log, build.message) == (None, "the whole log could not be kept: no such project")
+
+
+async def test_old_logs_are_looked_for_once_a_day(runs: Runs, world: World) -> None:
+    world.steps.logs = {"step": "built\n"}
+
+    for _ in range(2):
+        await runs.carried_out(image_build())
+
+    today = datetime.now(UTC).date()
+    assert len(world.logs.days) == 4
+    assert {
+        abs(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).date() - today).days for day in world.logs.days
+    } <= {0, 1}
+    assert 1 <= len(world.logs.expired) <= 2, "two only where midnight fell between"
+    assert all(place == ARTIFACTS.name for place, _ in world.logs.expired)
+    assert abs((today - world.logs.expired[0][1]).days - 90) <= 1
+
+
+async def test_old_logs_that_cannot_be_deleted_are_in_nobodys_way(runs: Runs, world: World) -> None:
+    world.steps.logs = {"step": "built\n"}
+    world.troubles.before["expire"] = [RegistryRefusedError("no such project")]
+
+    story = await runs.carried_out(image_build(tests=()))
+
+    assert story.closed == "COMPLETED"
+    (build,) = [step for step in story.result.steps if step.name == "build"]
+    assert build.log is not None

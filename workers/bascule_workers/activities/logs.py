@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 from bascule_api import names
 from bascule_workers.errors import WorkerError
@@ -18,7 +20,16 @@ from bascule_workers.ports.tenants import Tenants
 LIMIT_BYTES = 10 << 20
 """Of all containers' logs together; what comes after is not kept."""
 LIMIT_SECONDS = 60.0
+SWEEP_SECONDS = 20.0
+SWEEP_MOST = 200
+"""Of a tenant's old logs that go in a day, for each worker: the registry has other things to do."""
 _ANNOTATIONS = "dev.bascule."
+
+logger = logging.getLogger(__name__)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 @dataclass(frozen=True)
@@ -36,20 +47,40 @@ class Kept:
 class LogKeeper:
     """Keeps logs. A log that cannot be kept never changes how a step ends."""
 
-    def __init__(self, steps: Steps, tenants: Tenants, logs: Logs) -> None:
+    def __init__(self, steps: Steps, tenants: Tenants, logs: Logs, today: Callable[[], date] = _today) -> None:
         self._steps = steps
         self._tenants = tenants
         self._logs = logs
+        self._today = today
+        self._swept: dict[str, date] = {}
 
     async def keep(self, request: JobRequest, pod: str, secrets: Sequence[str]) -> Kept:
         """Keep what the pod's containers said, without the values of the run's Secret."""
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
-                return await self._kept(request, pod, secrets)
+                kept = await self._kept(request, pod, secrets)
         except WorkerError as error:
             return Kept(note=failures.shortened(f"the whole log could not be kept: {error}"))
         except TimeoutError:
             return Kept(note=f"the whole log could not be kept within {LIMIT_SECONDS:.0f} s")
+        if kept.digest:
+            await self._sweep(request.tenant.name)
+        return kept
+
+    async def _sweep(self, tenant: str) -> None:
+        """Delete the tenant's old logs, once a day; who cannot today, can tomorrow."""
+        today = self._today()
+        if self._swept.get(tenant) == today:
+            return
+        self._swept[tenant] = today
+        try:
+            async with asyncio.timeout(SWEEP_SECONDS):
+                repository = await self._tenants.artifacts(tenant)
+                if repository is not None:
+                    age = timedelta(seconds=await self._tenants.keeps_artifacts_for(tenant))
+                    await self._logs.expire(repository, today - age, SWEEP_MOST)
+        except (WorkerError, TimeoutError) as error:
+            logger.warning("old logs of %s were not deleted: %s", tenant, error)
 
     async def _kept(self, request: JobRequest, pod: str, secrets: Sequence[str]) -> Kept:
         repository = await self._tenants.artifacts(request.tenant.name)
@@ -66,7 +97,8 @@ class LogKeeper:
             f"{_ANNOTATIONS}job": jobs.job_name(request),
             f"{_ANNOTATIONS}complete": str(whole).lower(),
         }
-        return Kept(await self._logs.keep(repository, jobs.job_name(request), packed, annotations))
+        tag = f"{self._today():%Y%m%d}-{jobs.job_name(request)}"
+        return Kept(await self._logs.keep(repository, tag, packed, annotations))
 
     async def _text(self, request: JobRequest, pod: str) -> tuple[str, bool]:
         """The logs of all containers one after the other, and whether that is all of them."""

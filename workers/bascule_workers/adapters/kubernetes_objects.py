@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from bascule_api import names
+from bascule_api.base import Duration
 from bascule_workers.adapters.api_server import ApiError, ApiServer
 from bascule_workers.errors import ApiUnavailableError, SecretMissingError, SecretNotUsableError, StepFailedError
 from bascule_workers.messages import SecretUse
@@ -59,6 +60,9 @@ class KubernetesTenants:
 
     async def public_key(self, tenant: str) -> str | None:
         return (await self._part(tenant, "signing")).get("publicKey") or None
+
+    async def keeps_artifacts_for(self, tenant: str) -> int:
+        return Duration((await self._part(tenant, "artifacts")).get("keepFor") or "90d").seconds
 
     async def build_cache(self, tenant: str) -> str | None:
         cache = await self._part(tenant, "buildCache")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 from urllib.parse import urljoin
 
@@ -14,6 +16,15 @@ from bascule_workers.ports.registry import Repository
 LOG = "application/vnd.bascule.log.v1+gzip"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
+_DAY = re.compile(r"^(\d{4})(\d{2})(\d{2})-")
+
+
+def _day(match: re.Match[str]) -> date:
+    """The day with which a tag begins; one that is none counts as of today's logs: it is kept."""
+    try:
+        return date(int(match[1]), int(match[2]), int(match[3]))
+    except ValueError:
+        return date.max
 
 
 class OciLogs:
@@ -42,6 +53,24 @@ class OciLogs:
             body=lambda: raw,
         )
         return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+    async def expire(self, repository: Repository, before: date, most: int) -> int:
+        old = [tag for tag in await self._http.tags(repository) if (match := _DAY.match(tag)) and _day(match) < before]
+        gone = 0
+        for tag in sorted(old)[:most]:
+            found = await self._http.request(
+                "GET", repository, f"manifests/{tag}", accept=(200, 404), headers={"Accept": MANIFEST}
+            )
+            # Whoever may write there may give anything such a tag; it is not ours to delete.
+            if found.status != 200 or json.loads(found.body).get("artifactType") != LOG:
+                continue
+            digest = f"sha256:{hashlib.sha256(found.body).hexdigest()}"
+            path = f"manifests/{digest}"
+            answer = await self._http.request("DELETE", repository, path, accept=(200, 202, 400, 404, 405))
+            if answer.status in (400, 405):
+                return gone
+            gone += 1
+        return gone
 
     async def _blob(self, repository: Repository, content: bytes, media_type: str) -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"

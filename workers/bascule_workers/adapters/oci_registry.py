@@ -77,18 +77,7 @@ class OciRegistry:
         return Manifest(fetched.digest, fetched.media_type, size, annotations, config_type)
 
     async def tags(self, repository: Repository) -> list[str]:
-        return [tag for tag in await self._all_tags(repository) if not _COMPANION.match(tag)]
-
-    async def _all_tags(self, repository: Repository) -> list[str]:
-        found: list[str] = []
-        path: str | None = "tags/list?n=1000"
-        while path:
-            answer = await self._http.request("GET", repository, path, accept=(200, 404))
-            if answer.status == 200:
-                found += json.loads(answer.body).get("tags") or []
-            following = re.match(r'<([^>]+)>;\s*rel="?next"?', answer.headers.get("Link", ""))
-            path = self._absolute(repository, following[1]) if following else None
-        return found
+        return [tag for tag in await self._http.tags(repository) if not _COMPANION.match(tag)]
 
     async def copy(self, source: Repository, target: Repository, digest: str) -> None:
         await self._copy_manifest(source, target, digest)
@@ -215,7 +204,7 @@ class OciRegistry:
     async def _companion_images(self, repository: Repository, digest: str) -> list[tuple[str, Fetched]]:
         """What lies under a tag made from the digest: signatures in the older way, the reports of `image-policy`."""
         prefix = f"{_fallback_tag(digest)}."
-        tags = [tag for tag in await self._all_tags(repository) if tag.startswith(prefix) and _COMPANION.match(tag)]
+        tags = [tag for tag in await self._http.tags(repository) if tag.startswith(prefix) and _COMPANION.match(tag)]
         fetched = [(tag, await self.fetch(repository, tag)) for tag in sorted(tags)]
         return [(tag, found) for tag, found in fetched if found is not None]
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
 
@@ -70,6 +70,18 @@ class RegistryHttp:
         """An answer with one of the accepted statuses. Raises RegistryRefusedError, RegistryUnavailableError."""
         async with self.stream(method, repository, path, accept=accept, headers=headers, body=body) as response:
             return Answer(response.status, dict(response.headers), await response.read())
+
+    async def tags(self, repository: Repository) -> list[str]:
+        """All tags of a repository; none where there is no such repository."""
+        found: list[str] = []
+        path: str | None = "tags/list?n=1000"
+        while path:
+            answer = await self.request("GET", repository, path, accept=(200, 404))
+            if answer.status == 200:
+                found += json.loads(answer.body).get("tags") or []
+            following = re.match(r'<([^>]+)>;\s*rel="?next"?', answer.headers.get("Link", ""))
+            path = urljoin(f"https://{repository.host}/", following[1]) if following else None
+        return found
 
     @asynccontextmanager
     async def stream(

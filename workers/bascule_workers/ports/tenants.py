@@ -16,6 +16,9 @@ class Tenants(Protocol):
         Raises SecretMissingError, SecretNotUsableError, ApiUnavailableError.
         """
 
+    async def keeps_artifacts_for(self, tenant: str) -> int:
+        """How many seconds the tenant's logs are kept. Raises ApiUnavailableError."""
+
     async def build_cache(self, tenant: str) -> str | None:
         """The repository for layers of this tenant's builds alone, or None. Raises ApiUnavailableError."""
 
