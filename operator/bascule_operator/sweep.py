@@ -48,25 +48,25 @@ class Sweep:
         """List everything; forget what is gone; have looked at again what is not at rest. Raises OperatorError."""
         for kind in ("Procedure", "Tenant", *RUN_KINDS):
             selector = self._selector if kind in RUN_KINDS else ""
-            known = set(self._world.store.keys(kind))
-            bodies = await observe.listed(self._world.kube, kind, selector)
-            found = {key_of(kind, body): body for body in bodies}
-            for missing in known - found.keys():
-                await self._missing(missing)
-            for key, body in found.items():
+            known, found = set(self._world.store.keys(kind)), set[Key]()
+            async for body in observe.listed(self._world.kube, kind, selector):
+                key = key_of(kind, body)
+                found.add(key)
                 news = self._world.store.put(key, body)
                 if kind != "Procedure" and (kind == "Tenant" or restless(body) or (news and key not in known)):
                     self._world.queue.add(key)
+            for missing in known - found:
+                await self._missing(missing)
         await self._undecided()
 
     async def _undecided(self) -> None:
         """Approvals are not remembered: most are decided, and then never looked at again."""
-        for body in await observe.listed(self._world.kube, "Approval", self._selector):
+        async for body in observe.listed(self._world.kube, "Approval", self._selector):
             if undecided(body):
                 self._world.queue.add(key_of("Approval", body))
 
     async def _missing(self, key: Key) -> None:
-        """The list may come from a cache that is older than the watch: only the API server itself knows."""
+        """It may have come while the pages were read: only the API server itself knows."""
         body = await observe.read(self._world.kube, key)
         if body is not None:
             self._world.store.put(key, body)

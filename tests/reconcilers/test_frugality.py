@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections import Counter
 
+import pytest
 from prometheus_client import REGISTRY
 
+from bascule_operator import observe
 from bascule_operator.store import Key
 from tests.reconcilers.conftest import Lab
 
@@ -48,6 +50,18 @@ async def test_builds_that_are_applied_at_once_share_what_is_read_for_their_star
         await served.until_phase(key, "Succeeded")
     # Each of the twenty would read two; how many share a reading depends on how long all of it takes.
     assert 2 <= read("procedures") - before < 40
+
+
+async def test_everything_is_listed_page_by_page(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer with everything in it would cost 30 MiB for each thousand objects, whenever the sweep comes by."""
+    monkeypatch.setattr(observe, "PAGE", 2)
+    labels = {"verb": "get", "resource": "imagebuilds", "code": "200"}
+    made = {(await lab.build(f"b{number}")).name for number in range(5)}
+    before = REGISTRY.get_sample_value("bascule_operator_api_requests_total", labels) or 0.0
+    listed = [item async for item in observe.listed(lab.kube, "ImageBuild", f"test={lab.selector['test']}")]
+    assert {item["metadata"]["name"] for item in listed} == made
+    assert {item["kind"] for item in listed} == {"ImageBuild"}
+    assert REGISTRY.get_sample_value("bascule_operator_api_requests_total", labels) == before + 3
 
 
 async def test_a_finished_build_costs_nothing_more(served: Lab) -> None:

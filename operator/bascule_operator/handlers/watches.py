@@ -60,7 +60,8 @@ def watch_settings(kinds: tuple[Kind, ...], selector: str) -> kopf.OperatorSetti
     settings.watching.server_timeout = 600
     settings.watching.client_timeout = 660
     settings.watching.connect_timeout = 10
-    settings.watching.chunk_size = 500
+    # kopf holds the last page of its first list, parsed, for as long as it watches: 30 KiB an object.
+    settings.watching.chunk_size = 100
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = 10
     settings.queueing.idle_timeout = 2

@@ -158,7 +158,7 @@ class TenantsReconciler:
         """Resources whose runs belong to the Tenant, as they are now."""
         found = []
         for kind in RUN_KINDS:
-            for body in await observe.listed(self._world.kube, kind, fresh=True):
+            async for body in observe.listed(self._world.kube, kind):
                 run = (body.get("status") or {}).get("run") or {}
                 finalizers = body["metadata"].get("finalizers") or []
                 if run.get("tenant") == tenant.metadata.name and names.FINALIZER in finalizers:
