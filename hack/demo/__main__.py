@@ -1,166 +1,68 @@
-"""`make demo`: a real cluster, four ImageBuilds, and the proof of what became of them."""
+"""`make demo`: a story on a real cluster, and the proof of what became of it. STORY=life tells the life of a run."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
-from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 
 from hack import installation
 from hack.cluster import handle
 from hack.cluster.engines import OWN, check_engine
-from hack.cluster.handle import Cluster
 from hack.cluster.shell import ClusterError
-from hack.demo import proofs, story, table
-from hack.installation import TenantHandle
+from hack.demo import first, life
+from hack.demo.stage import Stage, say
 
-PATIENCE = 600
-TERMINAL = ("Succeeded", "Failed", "Cancelled", "Rejected")
-
-
-def _builds(cluster: Cluster, tenant: TenantHandle) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = json.loads(
-        cluster.kubectl("get", "imagebuilds", "-n", tenant.namespace, "-o", "json")
-    )["items"]
-    return listed
+STORIES = {"first": first, "life": life}
 
 
-def _named(builds: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    return next((build for build in builds if build["metadata"]["name"] == name), None)
-
-
-def _soaking(build: dict[str, Any] | None) -> bool:
-    """Whether the endless test runs: the image is built and its candidate pushed."""
-    steps = (build or {}).get("status", {}).get("steps", [])
-    return any(step["name"].startswith("test") and step["state"] == "Running" for step in steps)
-
-
-class Watcher:
-    """Shows what changes: a table that redraws itself in a terminal, a line per change elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
-        self._lines: dict[str, str] = {}
-
-    def __enter__(self) -> Watcher:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._live:
-            self._live.stop()
-
-    def show(self, builds: list[dict[str, Any]], gone: list[str]) -> None:
-        if self._live:
-            self._live.update(table.draw(builds, gone))
-            return
-        for build in builds:
-            name, line = build["metadata"]["name"], table.as_line(build)
-            if self._lines.get(name) != line:
-                self._lines[name] = line
-                self._console.print(f"  {line}", soft_wrap=True, highlight=False)
-
-
-def follow(cluster: Cluster, tenant: TenantHandle, console: Console) -> tuple[list[dict[str, Any]], str]:
-    """Watch until all is over, deleting `abandoned` in mid-flight. Returns the builds and the deleted one's uid."""
-    deleted, gone = "", False
-    with Watcher(console) as watcher:
-        for _ in range(PATIENCE):
-            builds = _builds(cluster, tenant)
-            abandoned = _named(builds, "abandoned")
-            gone = bool(deleted) and abandoned is None
-            watcher.show(builds, ["abandoned"] if gone else [])
-            if not deleted and abandoned and _soaking(abandoned):
-                deleted = abandoned["metadata"]["uid"]
-                cluster.kubectl("delete", "imagebuild", "abandoned", "-n", tenant.namespace, "--wait=false")
-            if gone and all(build.get("status", {}).get("phase") in TERMINAL for build in builds):
-                return builds, deleted
-            time.sleep(1)
-    raise SystemExit(f"the builds did not end within {PATIENCE} s; look with `make demo KEEP=1` and kubectl describe")
-
-
-def prove(cluster: Cluster, tenant: TenantHandle, builds: list[dict[str, Any]], deleted: str) -> list[proofs.Proof]:
-    hello, broken = _named(builds, "hello"), _named(builds, "broken")
-    if hello is None or hello["status"].get("phase") != "Succeeded":
-        raise SystemExit("the build `hello` did not succeed: " + json.dumps(hello and hello["status"], indent=2))
-    if broken is None or broken["status"].get("phase") != "Failed":
-        raise SystemExit("the build `broken` did not fail: " + json.dumps(broken and broken["status"], indent=2))
-    packed = _named(builds, "packed")
-    if packed is None or packed["status"].get("phase") != "Succeeded":
-        raise SystemExit("the build `packed` did not succeed: " + json.dumps(packed and packed["status"], indent=2))
-    abandoned = f"{cluster.registry}/acme/abandoned"
-    return [
-        *proofs.published_and_signed(cluster, tenant, hello),
-        *proofs.attested(cluster, hello, story.PACKAGE),
-        proofs.file_published(cluster, packed, "greeting.txt"),
-        proofs.candidates_gone(cluster, broken["spec"]["publish"]["repository"], "the test of `broken` failed"),
-        proofs.nothing_published(cluster, broken["spec"]["publish"]["repository"]),
-        proofs.candidates_gone(cluster, abandoned, "`abandoned` was deleted half-way"),
-        proofs.no_leftovers(cluster, tenant, deleted),
-    ]
-
-
-def tell(console: Console, cluster: Cluster, tenant: TenantHandle, found: list[proofs.Proof], kept: bool) -> None:
-    console.print()
-    console.print(cluster.kubectl("get", "imagebuilds", "-n", tenant.namespace), highlight=False, soft_wrap=True)
-    for proof in found:
-        console.print(f"[{'green' if proof.held else 'red'}]{'✓' if proof.held else '✗'}[/] {proof.claim}")
-        console.print(f"    $ {proof.command}", style="dim", highlight=False, soft_wrap=True)
-        console.print(f"    {proof.seen}", style="dim", highlight=False, soft_wrap=True)
-    console.print(f"\nTemporal's UI: {cluster.temporal_ui}/namespaces/{tenant.name}/workflows")
-    if kept:
-        console.print(
-            "\nTry next:\n"
-            f"  export KUBECONFIG={cluster.kubeconfig}\n"
-            f"  kubectl get imagebuilds -n {tenant.namespace} -o wide\n"
-            f"  kubectl describe imagebuild broken -n {tenant.namespace}\n"
-            f"  kubectl annotate imagebuild hello -n {tenant.namespace} bascule.dev/requested-at=$(date -Is)\n"
-            f"  kubectl delete imagebuild hello -n {tenant.namespace}\n"
-            "  make down            # removes everything that was made",
-            highlight=False,
-            soft_wrap=True,
-        )
-    else:
-        console.print("\nTry next: `make demo KEEP=1` leaves it all running, for kubectl and the UI.")
-
-
-def run(console: Console, name: str, keep: bool) -> int:
-    begun = time.monotonic()
-
-    def say(text: str) -> None:
-        console.print(f"» [{time.monotonic() - begun:5.1f} s] {text}", highlight=False, soft_wrap=True)
-
-    say("a cluster of its own: API server, two nodes, registry, Temporal (the first time builds its parts)")
+def run(console: Console, name: str, keep: bool, title: str) -> int:
+    begun, story = time.monotonic(), STORIES[title]
+    say(
+        console,
+        begun,
+        "a cluster of its own: API server, two nodes, registry, Temporal (the first time builds its parts)",
+    )
     cluster = handle.up(name)
     try:
-        say("the chart: operator and workers, each under its own Role")
+        say(console, begun, "the chart: operator and workers, each under its own Role")
         installation.install(cluster)
-        say("a tenant: acme, with the namespace acme-dev, its own Temporal namespace and signing key")
+        say(console, begun, "a tenant: acme, with the namespace acme-dev, its own Temporal namespace and signing key")
         tenant = installation.make_tenant(cluster, "acme")
-        say("four ImageBuilds: hello and packed (by Packer) get published, broken fails, abandoned is deleted half-way")
-        installation.apply(cluster, *story.image_builds(cluster, tenant))
-        builds, deleted = follow(cluster, tenant, console)
-        say("all over; now the proof, with other people's tools")
-        found = prove(cluster, tenant, builds, deleted)
-        tell(console, cluster, tenant, found, keep)
+        stage = Stage(console, cluster, tenant, begun)
+        found = story.play(stage)
+        _close(stage, story.next_steps(stage), keep, title)
     finally:
         if not keep:
-            say("removing everything that was made")
+            say(console, begun, "removing everything that was made")
             handle.down(name)
-    say("done")
+    say(console, begun, "done" if all(proof.held for proof in found) else "NOT all of it held: see the ✗ above")
     return 0 if all(proof.held for proof in found) else 1
+
+
+def _close(stage: Stage, commands: list[str], kept: bool, title: str) -> None:
+    cluster, console = stage.cluster, stage.console
+    console.print(f"\nTemporal's UI: {cluster.temporal_ui}/namespaces/{stage.tenant.name}/workflows")
+    if kept:
+        lines = [
+            f"export KUBECONFIG={cluster.kubeconfig} PATH={installation.ROOT}/.venv/bin:$PATH",
+            *commands,
+            "make down            # removes everything that was made",
+        ]
+        console.print("\nTry next:\n  " + "\n  ".join(lines), highlight=False, soft_wrap=True, markup=False)
+    else:
+        story = "" if title == "first" else f" STORY={title}"
+        console.print(f"\nTry next: `make demo{story} KEEP=1` leaves it all running, for kubectl and the UI.")
+        if title == "first":
+            console.print("`make demo STORY=life` shows an approval, a suspend, and deletions that undo.")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m hack.demo", description=__doc__)
+    parser.add_argument("--story", choices=sorted(STORIES), default="first", help="which story (default: first)")
     parser.add_argument("--keep", action="store_true", help="leave everything running")
     name = os.environ.get("NAME") or "bascule"
     parser.add_argument("--name", default=name, help="name of the cluster (default: $NAME, or bascule)")
@@ -170,7 +72,7 @@ def main() -> int:
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return run(Console(), options.name, options.keep)
+    return run(Console(), options.name, options.keep, options.story)
 
 
 if __name__ == "__main__":

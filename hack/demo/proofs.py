@@ -23,7 +23,7 @@ class Proof:
     seen: str
 
 
-def _tags(cluster: Cluster, repository: str) -> list[str]:
+def tags(cluster: Cluster, repository: str) -> list[str]:
     """Tags of a repository; none when the registry does not know it."""
     found = cluster.exec(["skopeo", "list-tags", f"docker://{repository}"])
     if found.returncode != 0:
@@ -112,22 +112,22 @@ def file_published(cluster: Cluster, build: dict[str, Any], name: str) -> Proof:
 
 
 def candidates_gone(cluster: Cluster, repository: str, why: str) -> Proof:
-    tags = _tags(cluster, f"{repository}-candidates")
+    found = tags(cluster, f"{repository}-candidates")
     return Proof(
         f"{why}: its candidate is gone from the registry",
         f"skopeo list-tags docker://{repository}-candidates",
-        not tags,
-        "no tags" if not tags else ", ".join(tags),
+        not found,
+        "no tags" if not found else ", ".join(found),
     )
 
 
 def nothing_published(cluster: Cluster, repository: str) -> Proof:
-    tags = _tags(cluster, repository)
+    found = tags(cluster, repository)
     return Proof(
         "nothing of it was published",
         f"skopeo list-tags docker://{repository}",
-        not tags,
-        "no tags" if not tags else ", ".join(tags),
+        not found,
+        "no tags" if not found else ", ".join(found),
     )
 
 

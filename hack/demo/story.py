@@ -1,4 +1,4 @@
-"""What the demo applies: four ImageBuilds. An image and a Packer template get published, one fails, one is deleted."""
+"""What the demo applies. The first story: an image and a Packer template get published, one fails, one is deleted."""
 
 from __future__ import annotations
 
@@ -74,3 +74,17 @@ def image_builds(cluster: Cluster, tenant: TenantHandle) -> list[dict[str, Any]]
         installation.image_build(tenant.namespace, "broken", _spec(cluster, "broken", broken)),
         installation.image_build(tenant.namespace, "abandoned", _spec(cluster, "abandoned", endless)),
     ]
+
+
+def lives(cluster: Cluster, tenant: TenantHandle) -> dict[str, list[dict[str, Any]]]:
+    """The second story, by name: web waits for an approval, nightly is suspended, doomed is deleted half-way."""
+    web = _spec(cluster, "web", [_run("greets", "/usr/bin/greet")])
+    web["publish"]["approval"] = {"required": True, "timeout": "1h"}
+    # Deleted after it is published, it takes that back as well.
+    web["compensation"] = {"onDelete": "Always"}
+    nightly = _spec(cluster, "nightly", [_run("slow", "sh", "-c", "echo 'testing for a while'; sleep 20")])
+    doomed = _spec(cluster, "doomed", [_run("soak", "sh", "-c", "echo 'soaking for an hour'; sleep 3600")])
+    files = {"Containerfile": CONTAINERFILE, "control": CONTROL, "greet": GREET}
+    source = installation.config_map(tenant.namespace, SOURCE, files)
+    specs = {"web": web, "nightly": nightly, "doomed": doomed}
+    return {name: [source, installation.image_build(tenant.namespace, name, spec)] for name, spec in specs.items()}

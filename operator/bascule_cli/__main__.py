@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bascule_api import names
-from bascule_cli import tenants
+from bascule_cli import completion, tenants
 from bascule_cli.verbs import approvals, explain, get, history, logs, runs
 
 HELP = """Golden images, patch campaigns and recovery drills as Kubernetes resources, run by Temporal workflows.
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-for group in (get, explain, approvals, runs, logs, history):
+for group in (get, explain, approvals, runs, logs, history, completion):
     group.register(app)
 app.add_typer(tenants.app, name="tenant")
 
@@ -41,6 +41,10 @@ def version(short: Annotated[bool, typer.Option("--short", help="Only the number
 
 def main() -> None:
     app()
+
+
+def complete_for_kubectl() -> None:
+    completion.for_kubectl(app)
 
 
 if __name__ == "__main__":

@@ -200,23 +200,22 @@ def cancelled(item: Item, speech: Speech) -> list[Advice]:
 
 
 def lost(item: Item, speech: Speech) -> list[Advice]:
-    run = item.status.run
-    number = run.number if run else 0
-    label = f"{names.LABEL_RUN}={names.run_label(item.meta.uid, number)}"
-    return [
-        Advice(
-            f"look for what the run left among the steps ({_PLATFORM})",
-            f"kubectl get jobs,pods,secrets,configmaps -A -l {label}",
-        ),
-        Advice("have it taken back, as far as it can be found", speech.verb(item, "rerun")),
-        _force(item, speech),
-    ]
+    return [Advice("what it had made was looked for and taken back: run it again", speech.verb(item, "rerun"))]
 
 
 def left_over(item: Item, speech: Speech) -> list[Advice]:
+    failure, told = item.status.failure, []
+    if failure is not None and failure.type is FailureType.RUN_LOST and item.status.run is not None:
+        label = f"{names.LABEL_RUN}={names.run_label(item.meta.uid, item.status.run.number)}"
+        command = f"kubectl get jobs,pods,secrets,configmaps -A -l {label}"
+        told = [Advice(f"see what the lost run left among the steps ({_PLATFORM})", command)]
     return [
+        *told,
         Advice("mend the cause, then have the rest taken back", speech.verb(item, "rerun")),
-        _force(item, speech),
+        Advice(
+            "as the last resort let go of what is left, which stays where it is (needs the verb force)",
+            speech.verb(item, "force-delete", "--reason", "WHY"),
+        ),
     ]
 
 
@@ -274,11 +273,6 @@ def steps_missing(item: Item, speech: Speech) -> list[Advice]:
             f"bascule tenant manifests {item.name} {options} | kubectl apply --server-side -f -",
         )
     ]
-
-
-def _force(item: Item, speech: Speech) -> Advice:
-    text = "as the last resort let go of what is left, which stays where it is (needs the verb force)"
-    return Advice(text, speech.verb(item, "force-delete", "--reason", "WHY"))
 
 
 def _reject(item: Item, speech: Speech) -> str:

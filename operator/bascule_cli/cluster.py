@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from bascule_api import names
 from bascule_api.base import Kind
+from bascule_cli import terminal
 from bascule_cli.errors import CliError, ExitCode, ForbiddenError, NotFoundError
 from bascule_cli.rights import Right
 
@@ -30,6 +32,7 @@ _JSON = "application/json"
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 30
 _WATCH_SECONDS = 240
+_WARNING = re.compile(r'^299 \S+ "(.*?)"(?: "[^"]*")?$')
 _ADMISSION = "denied request: "
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -129,6 +132,8 @@ class Cluster:
             content = response.read()
         except HTTPError as error:
             raise self._unreachable(error) from None
+        for warning in warnings_in(response.response.headers.getlist("Warning")):
+            terminal.note(f"warning: {warning}")
         if response.status >= 300:
             self._refused(response.status, content, right)
         parsed: Json = json.loads(content)
@@ -206,6 +211,11 @@ def path(kind: Kind, namespace: str = "", name: str = "") -> str:
     """Where objects of a kind are; without a namespace, those of all."""
     inside = f"/namespaces/{namespace}" if namespace and kind.namespaced else ""
     return f"/apis/{names.API_VERSION}{inside}/{kind.plural}{'/' + name if name else ''}"
+
+
+def warnings_in(headers: Iterable[str]) -> list[str]:
+    """What the API server and admission policies warn of: `299 - "text"`, as kubectl prints it too."""
+    return [found.group(1).replace('\\"', '"') for header in headers if (found := _WARNING.search(header))]
 
 
 def _in_pod(where: Where) -> bool:

@@ -40,6 +40,8 @@ class Right:
     def _role(self) -> str:
         if self.group != names.GROUP:
             return ""
+        if self.verb == "force":
+            return "bascule-force"
         if self.resource == "approvals" and self.verb not in _READS:
             return "bascule-approve"
         if self.verb in _READS:

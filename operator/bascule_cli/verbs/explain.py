@@ -43,7 +43,8 @@ def explain(
     news = _news(cluster, item)
     if output is None:
         console = terminal.console()
-        for line in explanations.paragraphs(item, explanation, news, now):
+        width = console.width if console.is_terminal else None
+        for line in explanations.paragraphs(item, explanation, news, now, width):
             console.print(line)
     else:
         document = explanations.document(item, explanation, news)

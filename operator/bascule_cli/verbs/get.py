@@ -39,15 +39,15 @@ def get(
         ),
     ] = None,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on and show changes, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on and show changes.")] = False,
     steps: Annotated[bool, typer.Option("--steps", "-s", help="The steps of runs that are over as well.")] = False,
     output: Annotated[Output | None, typer.Option("--output", "-o", help="Another format.")] = None,
 ) -> None:
     """Show resources with their runs and the runs' steps, as a tree.
 
     What goes on or went wrong is shown step by step; what is done takes one line, unless it is named or `--steps` is
-    given. With `--watch` a terminal redraws the tree, and a pipe gets a line per change: one watch of the cluster
-    each, whatever the number of resources.
+    given. With `--watch` a terminal redraws the tree, and a pipe gets a line per change, until Ctrl-C or until all that
+    were named are gone: one watch of the cluster, whatever the number of resources.
 
     **Examples:** `bascule get` · `bascule get ib -A -o wide` · `bascule get web -w` · `bascule get ib/web -o yaml`
     """
@@ -133,6 +133,8 @@ def _follow(cluster: Cluster, scope: Scope, look: trees.Look, output: Output | N
     mirror = Mirror(cluster, scope)
     if output in (Output.JSON, Output.YAML):
         for change in mirror.changes():
+            if change.gone:
+                continue
             body = cleaned(change.item.body)
             as_json = output is Output.JSON
             typer.echo(documents.as_json(body, indent=None) if as_json else f"---\n{documents.as_yaml(body)}")
@@ -141,9 +143,11 @@ def _follow(cluster: Cluster, scope: Scope, look: trees.Look, output: Output | N
         _lines(mirror, look)
         return
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        for items in mirror.views(seconds=1.0):
+        for changes in mirror.views(seconds=1.0):
             now = replace(look, now=datetime.now(UTC), width=console.width)
-            live.update(_fitting(trees.tree(_sorted(items), now), console.height), refresh=True)
+            there = _sorted(change.item for change in changes if not change.gone)
+            gone = [change.item for change in changes if change.gone]
+            live.update(_fitting(trees.tree(there, now, gone), console.height), refresh=True)
 
 
 def _fitting(lines: list[Text], height: int) -> Text:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bascule_api import names
-from bascule_api.conditions import Phase
+from bascule_api.conditions import CompensationState, Phase
 from bascule_cli import terminal
 from bascule_cli.cluster import Cluster, Json
 from bascule_cli.errors import CliError, ExitCode, ForbiddenError
@@ -16,7 +16,7 @@ from bascule_cli.options import NameArgument, YesOption, speech, verb
 from bascule_cli.resources import Item, find
 from bascule_cli.rights import Right
 from bascule_cli.terminal import clean
-from bascule_cli.verbs.waiting import WaitOption, WaitSecondsOption, wait_for_run
+from bascule_cli.verbs.waiting import WaitOption, WaitSecondsOption, wait_for_compensation, wait_for_run
 from bascule_cli.views.managed import managed_by
 
 _REASON_LIMIT = 256
@@ -65,20 +65,24 @@ def rerun(cluster: Cluster, name: NameArgument, wait: WaitOption = False, timeou
     """Run again without a change. After a failed compensation: try again to take back what is left.
 
     Sets the annotation `bascule.dev/requested-at` to now. While a run is unfinished, the latest request is kept and
-    starts after it; at most one a minute and ten an hour start. With `--wait`: exit code 0 if the run succeeded, 1 if
-    not.
+    starts after it; at most one a minute and ten an hour start. With `--wait`: exit code 0 if the run succeeded (or all
+    is taken back), 1 if not.
 
     **Examples:** `bascule rerun web` · `bascule rerun web --wait --timeout 1800`
     """
     item = find(cluster, name)
-    if item.deleting:
+    retried = item.status.compensation is not None and item.status.compensation.state is CompensationState.FAILED
+    if item.deleting and not retried:
         raise CliError(ExitCode.FAILED, f"{item.reference} is being deleted: nothing starts any more")
     before = item.status.run.number if item.status.run else 0
     request = datetime.now(UTC).isoformat(timespec="microseconds")
     body = _patch(cluster, item, {"metadata": {"annotations": {names.REQUESTED_AT: request}}})
-    _say(item, _starts(item))
-    if wait:
-        wait_for_run(cluster, Item.of(item.kind, body), request, before, timeout)
+    after = Item.of(item.kind, body)
+    _say(item, "tries again to take back what is left" if retried else _starts(item))
+    if wait and retried:
+        wait_for_compensation(cluster, after, request, timeout)
+    elif wait:
+        wait_for_run(cluster, after, request, before, timeout)
 
 
 def _starts(item: Item) -> str:
@@ -140,8 +144,8 @@ def force_delete(
     """Delete a resource without taking back what its runs left. The last resort.
 
     `kubectl delete` undoes and waits until that is settled; this lets go of what could not be undone, for example of a
-    registry that is gone for good. What is left stays where it is. It needs the verb `force`, is audited, and sets the
-    annotation `bascule.dev/force-delete`.
+    registry that is gone for good. What is left stays where it is. It needs the ClusterRole `bascule-force`, is
+    audited, and sets the annotation `bascule.dev/force-delete`.
 
     **Example:** `bascule force-delete web --reason "the registry was switched off"`
     """

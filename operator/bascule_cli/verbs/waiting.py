@@ -46,6 +46,26 @@ def wait_for_run(
     typer.echo(terminal.clean(words))
 
 
+def wait_for_compensation(cluster: Cluster, item: Item, request: str, seconds: int) -> None:
+    """Wait for another attempt to take back what is left. Raises CliError when something is left again."""
+
+    def over(body: Json) -> bool:
+        return is_settled(Item.of(item.kind, body).status, request)
+
+    found = until(cluster, item.kind, item.body, over, seconds)
+    if found is not None and _left(Item.of(item.kind, found).status):
+        why = speech(cluster).verb(item, "explain")
+        raise CliError(ExitCode.FAILED, f"{item.namespace}/{item.reference}: not all of it could be taken back", why)
+    gone = " and it is gone" if found is None else ""
+    typer.echo(f"{item.namespace}/{item.reference}: all is taken back{gone}")
+
+
+def is_settled(status: RunStatus, request: str) -> bool:
+    """Whether the attempt that the request asked for is over."""
+    taken = status.handled is not None and status.handled.request >= request
+    return taken and status.compensation is not None and status.compensation.state is not CompensationState.RUNNING
+
+
 def is_over(status: RunStatus, request: str, before: int) -> bool:
     """Whether such a run is over."""
     run = status.run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from bascule_cli.terminal import clean, columns
 from bascule_cli.views import details
 from bascule_cli.views.wording import moment, span
 
+_GAP = 2
 _TITLES = {
     Verdict.DONE: ("is as it should be", "green"),
     Verdict.UNDER_WAY: ("goes on by itself", "cyan"),
@@ -35,8 +37,10 @@ class News:
     count: int = 1
 
 
-def paragraphs(item: Item, explanation: Explanation, news: list[News], now: datetime) -> list[Text]:
-    """The answer as lines."""
+def paragraphs(
+    item: Item, explanation: Explanation, news: list[News], now: datetime, width: int | None = None
+) -> list[Text]:
+    """The answer as lines, wrapped to the width of a terminal. Commands are never broken."""
     words, style = _TITLES[explanation.verdict]
     title = Text().append(clean(f"{item.kind.kind}/{item.name}"), "bold")
     if item.namespace:
@@ -45,13 +49,13 @@ def paragraphs(item: Item, explanation: Explanation, news: list[News], now: date
     phase = item.status.phase
     if phase:
         title.append(f" ({phase}{_run(item)})")
-    lines = [title, *_facts(item, explanation.first, now)]
+    lines = [title, *_facts(item, explanation.first, now, width)]
     for other in explanation.others:
-        lines += [Text(), Text("Besides", "bold"), *columns(_finding(other, now))]
-    lines += _advice(explanation)
+        lines += [Text(), Text("Besides", "bold"), *_wrapped(_finding(other, now), width)]
+    lines += _advice(explanation, width)
     if news:
         rows = [_news(item, now) for item in news]
-        lines += [Text(), Text("Lately", "bold"), *columns(rows)]
+        lines += [Text(), Text("Lately", "bold"), *columns(rows, width)]
     return lines
 
 
@@ -59,7 +63,7 @@ def _run(item: Item) -> str:
     return f", run {item.status.run.number}" if item.status.run else ""
 
 
-def _facts(item: Item, first: Finding, now: datetime) -> list[Text]:
+def _facts(item: Item, first: Finding, now: datetime, width: int | None) -> list[Text]:
     rows = _finding(first, now)
     waits, compensation = item.status.waiting_for, item.status.compensation
     if waits is not None and waits.subject:
@@ -72,7 +76,24 @@ def _facts(item: Item, first: Finding, now: datetime) -> list[Text]:
     rows += [_fact(label, value) for label, value in details.facts(item)]
     if item.status.run is not None and item.status.run.url:
         rows.append(_fact("workflow", item.status.run.url))
-    return columns(rows)
+    return _wrapped(rows, width)
+
+
+def _wrapped(rows: list[list[Text]], width: int | None) -> list[Text]:
+    """Labels and values in columns; a value that is too long goes on below itself."""
+    if width is None:
+        return columns(rows)
+    label = max(len(row[0].plain) for row in rows) + _GAP
+    folded = []
+    for first, value in rows:
+        parts = _folded(value.plain, width - label)
+        folded += [[first, Text(parts[0])], *([Text(), Text(part)] for part in parts[1:])]
+    return columns(folded, gap=_GAP)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    # A digest or an address stays whole: people copy it.
+    return textwrap.wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _finding(finding: Finding, now: datetime) -> list[list[Text]]:
@@ -88,13 +109,14 @@ def _fact(label: str, value: str) -> list[Text]:
     return [Text(f"  {clean(label)}", "dim"), Text(clean(value))]
 
 
-def _advice(explanation: Explanation) -> list[Text]:
+def _advice(explanation: Explanation, width: int | None) -> list[Text]:
     told = [advice for finding in (explanation.first, *explanation.others) for advice in finding.advice]
     if not told:
         return []
     lines = [Text(), Text("What to do", "bold")]
     for advice in dict.fromkeys(told):
-        lines.append(Text(f"  {clean(advice.text)}"))
+        text = clean(advice.text)
+        lines += [Text(f"  {part}") for part in (_folded(text, width - 2) if width else [text])]
         if advice.command:
             lines.append(Text(f"    {clean(advice.command)}", "cyan"))
     return lines

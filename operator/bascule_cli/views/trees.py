@@ -35,12 +35,15 @@ class Look:
     """Where lines are cut; None: nowhere."""
 
 
-def tree(items: Iterable[Item], look: Look) -> list[Text]:
-    """The lines: a heading, then each resource with what belongs to it."""
+def tree(items: Iterable[Item], look: Look, gone: Iterable[Item] = ()) -> list[Text]:
+    """The lines: a heading, then each resource with what belongs to it, then those that have gone meanwhile."""
     rows = [_heading(look)]
     for item in items:
         rows.append(_resource(item, look))
         rows += _branches(item, look)
+    for item in gone:
+        name, state, says = Text(clean(item.reference), "bold"), Text("gone", "dim"), Text("it left the cluster", "dim")
+        rows.append(_row(look, name, state, Text(), Text(), says))
     return columns(rows, look.width)
 
 

@@ -162,8 +162,13 @@ def test_a_failed_step_with_output_names_its_logs_first() -> None:
     assert commands(recorded("failed"))[0] == f"kubectl bascule logs nasty test-smoke {PLACE}"
 
 
-def test_a_lost_run_says_where_to_look() -> None:
-    first, *others = commands(saying(Reason.RUN_LOST, stalled=True))
+def test_a_lost_run_whose_effects_were_found_may_run_again() -> None:
+    assert commands(saying(Reason.RUN_LOST, stalled=True)) == [RERUN]
+
+
+def test_what_a_lost_run_left_is_to_be_looked_for() -> None:
+    failure = {"type": FailureType.RUN_LOST, "message": "terminated"}
+    first, *others = commands(saying(Reason.COMPENSATION_FAILED, stalled=True, failure=failure))
     uid = recorded("waiting").meta.uid
     assert first == f"kubectl get jobs,pods,secrets,configmaps -A -l bascule.dev/run={uid}.1"
     assert others == [RERUN, FORCE]
@@ -226,6 +231,14 @@ def test_the_answer_as_people_read_it() -> None:
         "  7m23s ago  Waiting (x2)  at the gate",
     ):
         assert f"\n{line}" in text
+
+
+def test_a_narrow_terminal_wraps_words_and_breaks_no_command() -> None:
+    item = recorded("waiting")
+    lines = [line.plain for line in paragraphs(item, explain(item, SPEECH, NOW), [], NOW, width=60)]
+    (begin,) = [place for place, line in enumerate(lines) if line.startswith("  why")]
+    assert lines[begin + 1].startswith(" " * 13)
+    assert f"    kubectl bascule reject gated --reason WHY {PLACE}" in lines
 
 
 @pytest.mark.parametrize("name", ["cancelled", "failed", "pending", "running", "succeeded", "waiting"])

@@ -85,6 +85,11 @@ def test_a_deleted_one_says_so() -> None:
     assert drawn(item)[1].split()[1] == "Deleting"
 
 
+def test_what_has_gone_meanwhile_is_named_last() -> None:
+    *_, last = [text.plain for text in tree([recorded("succeeded")], LOOK, gone=[recorded("running")])]
+    assert last.split() == ["ib/abandoned", "gone", "it", "left", "the", "cluster"]
+
+
 def test_what_tenants_wrote_is_text() -> None:
     step = {"name": "build", "state": "Failed", "message": "\x1b[2J[red]x[/red]\u202e"}
     text = "\n".join(drawn(recorded("failed", steps=[step]), look=replace(LOOK, width=400)))

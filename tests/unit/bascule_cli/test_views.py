@@ -11,10 +11,11 @@ import yaml
 
 from bascule_api.approvals import Approval, Decision
 from bascule_api.runs import RunStatus
+from bascule_cli.cluster import warnings_in
 from bascule_cli.errors import CliError
 from bascule_cli.kept_logs import unpacked
 from bascule_cli.rights import Right
-from bascule_cli.verbs.waiting import is_over
+from bascule_cli.verbs.waiting import is_over, is_settled
 from bascule_cli.views import documents
 from bascule_cli.views.approvals import Approver, approval_of, question
 from bascule_cli.views.histories import table
@@ -140,8 +141,9 @@ def test_what_is_no_log_is_not_unpacked(packed: bytes) -> None:
         pytest.param(
             Right("force", "imagebuilds", "dev"),
             "bob may not force imagebuilds.bascule.dev in the namespace dev",
+            "the ClusterRole bascule-force grants it; "
             "check with: kubectl auth can-i force imagebuilds.bascule.dev -n dev",
-            id="that no shipped role grants",
+            id="letting go",
         ),
     ],
 )
@@ -180,6 +182,32 @@ def status(number: int, outcome: str | None, request: str = "") -> RunStatus:
 )
 def test_when_the_wait_for_a_run_ends(now: RunStatus, over: bool) -> None:
     assert is_over(now, "t2", 2) is over
+
+
+@pytest.mark.parametrize(
+    ("state", "request_", "over"),
+    [
+        pytest.param("Failed", "t1", False, id="the attempt before"),
+        pytest.param("Running", "t2", False, id="it goes on"),
+        pytest.param("Failed", "t2", True, id="something is left again"),
+        pytest.param("Succeeded", "t2", True, id="all is taken back"),
+    ],
+)
+def test_when_the_wait_for_another_attempt_ends(state: str, request_: str, over: bool) -> None:
+    now = RunStatus.model_validate({"handled": {"request": request_}, "compensation": {"state": state}})
+    assert is_settled(now, "t2") is over
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ('299 - "deleting web undoes what it published"', ["deleting web undoes what it published"]),
+        ('299 apiserver "say \\"hello\\"" "Sun, 22 Nov 2026 06:00:00 GMT"', ['say "hello"']),
+        ('110 - "stale"', []),
+    ],
+)
+def test_warnings_of_the_api_server_are_told(header: str, told: list[str]) -> None:
+    assert warnings_in([header]) == told
 
 
 def test_documents_are_ascii_and_lose_nothing() -> None:
