@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from tests.support.harness.campaign import Lab
+from tests.support.harness.campaign import Lab, all_quiet
 from tests.support.harness.plane import plane
 from tests.support.harness.shard import shard
 
@@ -24,4 +24,7 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     folder = tmp_path_factory.mktemp("faults")
     async with plane(folder) as world, AsyncExitStack() as stack:
         made = [stack.enter_async_context(shard(world, f"s{n}", folder / f"s{n}")) for n in range(SHARDS)]
-        yield Lab(await asyncio.gather(*made), folder)
+        shards = await asyncio.gather(*made)
+        yield Lab(shards, folder)
+        noise = await all_quiet(shards, float(os.environ.get("BASCULE_FAULT_QUIET", "60")))
+        assert not noise, f"nothing was to do any more, and yet {noise}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,16 +104,15 @@ def _has_a_meaning(case: Case) -> bool:
 async def test_ten_cases_chosen_by_the_commit_or_the_one_that_is_named(
     lab: Lab, request: pytest.FixtureRequest
 ) -> None:
-    short = replace(lab, quiet_seconds=3.0)
     if named := request.config.getoption("--fault"):
-        await judge(short, named, [Case.parse(named)], 1)
+        await judge(lab, named, [Case.parse(named)], 1)
         return
     every: list[Case] = []
     for life in LIVES.values():
         found = await lab.found(life)
         every += cases(life, found, found.always, [*KILLS, Kind.EDIT, Kind.DELETE, Kind.RESET])
     what = f"ten of {len(every)} cases, BASCULE_FAULT_SEED={_seed()}"
-    await judge(short, what, sample(every, 10, _seed()), 10)
+    await judge(lab, what, sample(every, 10, _seed()), 10)
 
 
 def _seed() -> str:

@@ -21,6 +21,7 @@ from tests.support.harness.scene import Scene, step_state
 from tests.support.harness.shard import Shard, shard
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+STOPPED = [("operator", "kubernetes"), ("operator", "temporal"), ("worker", "kubernetes"), ("worker", "registry")]
 EVERY_LIFE = pytest.mark.parametrize("life", LIVES.values(), ids=lambda life: life.name)
 
 
@@ -221,11 +222,11 @@ async def test_two_operators_at_once_do_no_harm(lab: Lab, life: Life) -> None:
 
 
 @EVERY_LIFE
-@pytest.mark.parametrize("bank", ["kubernetes", "temporal"])
-async def test_an_operator_that_was_replaced_and_wakes_up_does_no_harm(
-    lab: Lab, life: Life, bank: str, seconds_left: float | None
+@pytest.mark.parametrize(("who", "bank"), STOPPED, ids=[f"{who}-{bank}" for who, bank in STOPPED])
+async def test_one_that_was_stopped_and_replaced_and_wakes_up_does_no_harm(
+    lab: Lab, life: Life, who: str, bank: str, seconds_left: float | None
 ) -> None:
     found = await lab.found(life)
-    points = [point for point in found.of("operator", bank) if not point.name.startswith(("get ", "List", "Describe"))]
-    what = f"{life.name}: an operator stopped before each of its writes to {bank}, and woken beside another"
+    points = [point for point in found.of(who, bank) if point.name in found.writers]
+    what = f"{life.name}: {who} stopped before each of its writes to {bank}, and woken beside another"
     await judge(lab, what, cases(life, found, points, [Kind.LATE]), len(points), seconds_left)
