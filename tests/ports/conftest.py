@@ -19,7 +19,7 @@ from bascule_workers.ports.signer import Signer, SigningKey, Verifier
 from hack import installation
 from hack.cluster.handle import Cluster
 from tests.support import registry as loopback
-from tests.support.fake_world import FakeRegistry, FakeSigner, FakeVerifier
+from tests.support.fake_registry import FakeRegistry, FakeSigner, FakeVerifier
 from tests.support.images import Images
 from tests.support.registry import LoopbackRegistry
 

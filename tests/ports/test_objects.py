@@ -9,7 +9,8 @@ from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
 from bascule_workers.errors import StepFailedError
 from bascule_workers.ports.secrets import Objects
-from tests.support.fake_world import FakeObjects, Troubles, secret
+from tests.support.fake_registry import Troubles
+from tests.support.fake_world import FakeObjects, secret
 
 
 @pytest.fixture(params=["fake", "real"])

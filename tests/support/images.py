@@ -9,7 +9,7 @@ from typing import Any
 
 from bascule_workers.adapters.registry_http import RegistryHttp
 from bascule_workers.ports.registry import Repository
-from tests.support.fake_world import FakeRegistry
+from tests.support.fake_registry import FakeRegistry
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -10,7 +10,8 @@ import pytest
 from bascule_api.conditions import CompensationState, Phase
 from bascule_api.image_builds import BuildArtifact, ImageBuildInput
 from bascule_workers.plans.outcomes import Failed, Lost, Outcome
-from tests.support.fake_world import World, digest_of
+from tests.support.fake_registry import digest_of
+from tests.support.fake_world import World
 from tests.support.runs import CANDIDATES, RUN_IMAGE, Runs, image_build, procedure
 
 UNDO = procedure(

@@ -15,7 +15,8 @@ from bascule_workers.plans.outcomes import Failed
 from bascule_workers.ports.audit import Moment
 from bascule_workers.workflows import undo
 from tests.support import undos
-from tests.support.fake_world import Hold, World, secret
+from tests.support.fake_registry import Hold
+from tests.support.fake_world import World, secret
 from tests.support.runs import CANDIDATES, REPOSITORY, Runs, image_build
 from tests.support.undos import undo_of
 
