@@ -19,6 +19,7 @@ gen: venv ## write what is generated: CRDs, roles, reference
 	$(PY) -m hack.gen_crds
 	$(PY) -m hack.gen_rbac
 	$(PY) -m hack.gen_docs
+	$(PY) -m hack.gen_observability
 
 check: venv ## ruff, mypy, import contracts, generated files current
 	.venv/bin/ruff check .
@@ -29,6 +30,7 @@ check: venv ## ruff, mypy, import contracts, generated files current
 	$(PY) -m hack.gen_crds --check
 	$(PY) -m hack.gen_rbac --check
 	$(PY) -m hack.gen_docs --check
+	$(PY) -m hack.gen_observability --check
 
 test: check ## everything but the slow suites, one smoke case of each of those included
 	$(PY) -m hack.testing

@@ -17,8 +17,9 @@ _PROJECT_FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 
 def dependencies(extra: str) -> Path:
-    """Return a folder with the wheels of one extra's requirements, of pip, and requirements.txt."""
-    wanted = requirements((REPOSITORY / "pyproject.toml").read_text(), extra)
+    """Return a folder with the wheels of what an extra and traces require, of pip, and requirements.txt."""
+    pyproject = (REPOSITORY / "pyproject.toml").read_text()
+    wanted = list(dict.fromkeys([*requirements(pyproject, extra), *requirements(pyproject, "otel")]))
     key = _hash([*wanted, _CONSTRAINTS.read_text(), platform.python_version(), platform.machine()])
     return _cached(f"dependencies-{extra}-{key}", lambda partial: _download(partial, extra, wanted))
 

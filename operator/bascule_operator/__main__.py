@@ -7,13 +7,16 @@ import asyncio
 import logging
 import signal
 import sys
+from importlib import metadata
 
 from pydantic import ValidationError
+from temporalio.runtime import Runtime, TelemetryConfig
 
 from bascule_codec import KeyringError
-from bascule_operator import bridge, logs
+from bascule_operator import bridge
 from bascule_operator.errors import LeadershipLostError
 from bascule_operator.settings import Settings, described
+from bascule_telemetry import logs, traces
 
 log = logging.getLogger("bascule_operator")
 
@@ -43,6 +46,8 @@ def main() -> int:
         print(f"the settings are wrong:\n{error}", file=sys.stderr)
         return 2
     logs.configure(settings.log_level)
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logs.of_temporal())))
+    traces.setup("bascule-operator", metadata.version("bascule"))
     try:
         asyncio.run(_serve(settings))
     except KeyringError as error:
@@ -54,6 +59,8 @@ def main() -> int:
     except Exception:
         log.exception("ended")
         return 1
+    finally:
+        traces.shutdown()
     return 0
 
 

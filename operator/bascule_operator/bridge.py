@@ -17,6 +17,7 @@ from aiohttp import web
 from bascule_api import approvals, image_builds, procedures, tenants
 from bascule_codec import Keyring
 from bascule_operator import handlers, metrics
+from bascule_operator.backlog import Backlog
 from bascule_operator.connections.kube import Kube
 from bascule_operator.connections.temporal import Place, Temporal
 from bascule_operator.connections.temporal_credentials import CredentialsSource, PlatformAccess
@@ -67,6 +68,7 @@ class Bridge:
         )
         self.sweep = Sweep(self.world, settings.selector)
         self.feed = Feed(temporal, self.store, self._place, self.queue.add, time.monotonic)
+        self.backlog = Backlog(temporal, self._places)
         self.health = Health(self.queue.stuck_for, self._measure)
         self._reconcilers: dict[str, Callable[[Key, News | None], Awaitable[float | None]]] = {
             "ImageBuild": RunsReconciler(IMAGE_BUILDS, self.world).reconcile,
@@ -80,6 +82,10 @@ class Bridge:
 
     def _place(self, run: LiveRun) -> Place:
         return self.world.place(run.tenant, run.temporal_namespace)
+
+    def _places(self) -> dict[Place, str]:
+        """Where tenants have live runs."""
+        return {self._place(run): run.tenant for runs in self.store.live_runs().values() for run in runs.values()}
 
     def seen(self, key: Key, body: dict[str, Any], gone: bool) -> None:
         """What a watch tells."""
@@ -110,7 +116,8 @@ class Bridge:
         if isinstance(error, NotLeadingError):
             return self._settings.lease_retry_seconds
         metrics.RECONCILE_ERRORS.labels(key.kind, type(error).__name__).inc()
-        extra = {"resource": str(key), "error": str(error)}
+        entry = self.store.get(key)
+        extra = {"resource": str(key), "error": str(error)} | (_of(entry.live) if entry and entry.live else {})
         if isinstance(error, ConflictError):
             return 0.2 * count
         if isinstance(error, OperatorError):
@@ -142,6 +149,7 @@ class Bridge:
             background += [
                 asyncio.create_task(self.queue.run(self.reconcile, self.failed), name="queue"),
                 asyncio.create_task(self.feed.run(), name="feed"),
+                asyncio.create_task(self.backlog.run(), name="backlog"),
                 asyncio.create_task(self.sweep.run(self._settings.resync_seconds), name="sweep"),
                 watches,
                 asyncio.create_task(stop.wait(), name="stop"),
@@ -179,6 +187,11 @@ class Bridge:
         watched = handlers.registry(kinds, self.seen, self.world.kube)
         settings = handlers.watch_settings((*RUNNING_KINDS, *ANSWERS), self._settings.selector)
         await handlers.serve(watched, settings, stop)
+
+
+def _of(run: LiveRun) -> dict[str, Any]:
+    """What a line says of a run."""
+    return {"uid": run.uid, "tenant": run.tenant, "workflow": run.workflow_id, "run": run.number}
 
 
 class _server:  # noqa: N801 - used like a function

@@ -153,6 +153,7 @@ class Queue(Generic[K, N]):
                 continue
             del self._waiting[key]
             self._running[key] = now
+            metrics.QUEUE_SECONDS.observe(max(0.0, now - due))
             taken = (key, waiting.news)
             break
         for entry in held:

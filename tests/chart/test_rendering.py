@@ -92,6 +92,43 @@ def test_operators_elect_a_leader_by_a_lease_that_they_may_hold_and_no_other(ren
     ]
 
 
+def test_nothing_of_prometheus_operator_or_grafana_is_rendered_unless_wanted(render: Render) -> None:
+    documents = render()
+    assert not list(of_kind(documents, "PodMonitor")) + list(of_kind(documents, "PrometheusRule"))
+    assert "dashboard" not in str([item["metadata"]["name"] for item in documents])
+    assert "OTEL_" not in str(documents)
+
+
+def test_monitors_alerts_and_dashboard_are_rendered_as_they_are_committed(render: Render) -> None:
+    wanted = [f"metrics.{name}.enabled=true" for name in ("podMonitor", "alerts", "dashboard")]
+    documents = render(*wanted, "metrics.alerts.labels.release=prometheus")
+    ports = {
+        (pod["metadata"]["name"], port["name"])
+        for pod in of_kind(documents, "Deployment")
+        for port in pod["spec"]["template"]["spec"]["containers"][0]["ports"]
+    }
+    scraped = {
+        (item["metadata"]["name"], endpoint["port"])
+        for item in of_kind(documents, "PodMonitor")
+        for endpoint in item["spec"]["podMetricsEndpoints"]
+    }
+    assert scraped == ports
+    (rule,) = of_kind(documents, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((CHART / "observability" / "alerts.yaml").read_text())
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    (dashboard,) = (item for item in documents if item["metadata"]["name"] == "bascule-dashboard")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["data"]["bascule.json"] == (CHART / "observability" / "dashboard.json").read_text()
+
+
+def test_both_are_told_where_traces_go(render: Render) -> None:
+    documents = render("tracing.endpoint=http://collector:4318", "tracing.sampleRatio=0.25")
+    for pod in of_kind(documents, "Deployment"):
+        env = {item["name"]: item.get("value") for item in pod["spec"]["template"]["spec"]["containers"][0]["env"]}
+        assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
+        assert (env["OTEL_TRACES_SAMPLER"], env["OTEL_TRACES_SAMPLER_ARG"]) == ("traceidratio", "0.25")
+
+
 def test_no_role_has_a_wildcard(render: Render) -> None:
     documents = render()
     roles = [*of_kind(documents, "Role"), *of_kind(documents, "ClusterRole")]

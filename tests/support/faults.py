@@ -49,9 +49,16 @@ def sigkill(cluster: Cluster, component: str) -> int:
     raise AssertionError(f"the {component} had no process to kill for 120 s")
 
 
-def _sigkill_once(cluster: Cluster, component: str) -> int:
+def sigkill_pod(cluster: Cluster, component: str, name: str) -> int:
+    """SIGKILL every process of one pod, and have it replaced. Returns how many died."""
+    return _sigkill_once(cluster, component, name)
+
+
+def _sigkill_once(cluster: Cluster, component: str, only: str = "") -> int:
     killed = 0
     for pod in pods(cluster, component):
+        if only and pod["metadata"]["name"] != only:
+            continue
         for pid in _processes_of(pod):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -17,6 +17,7 @@ from datetime import timedelta
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from bascule_codec import Keyring
+from bascule_telemetry import logs, traces
 from bascule_workers.activities.image_builds import Builder, ImageBuildPorts
 from bascule_workers.adapters import health
 from bascule_workers.adapters.api_server import ApiServer
@@ -69,16 +70,16 @@ def ports(api: ApiServer, watch: PodWatch, http: RegistryHttp, settings: Setting
     )
 
 
-def _runtime(settings: Settings) -> Runtime | None:
+def _runtime(settings: Settings) -> Runtime:
     if not settings.metrics_port:
-        return None
+        return Runtime(telemetry=TelemetryConfig(logging=logs.of_temporal()))
     metrics = PrometheusConfig(
         bind_address=f"0.0.0.0:{settings.metrics_port}",
         counters_total_suffix=True,
         unit_suffix=True,
         durations_as_seconds=True,
     )
-    return Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    return Runtime(telemetry=TelemetryConfig(logging=logs.of_temporal(), metrics=metrics))
 
 
 async def serve(settings: Settings, tenants: Sequence[str]) -> None:
@@ -140,11 +141,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     # Audit events have standard output to themselves.
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings()
+    logs.configure(settings.log_level)
     # Failed steps are told by status and audit; Temporal's own lines would repeat them with stack and log excerpt.
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     logger.info("bascule-worker %s", VERSION)
-    asyncio.run(serve(Settings(), options.tenant))
+    traces.setup("bascule-worker", VERSION)
+    try:
+        asyncio.run(serve(settings, options.tenant))
+    finally:
+        traces.shutdown()
     return 0
 
 

@@ -14,6 +14,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from bascule_api.runs import FailureType
+from bascule_telemetry.logs import about
+from bascule_workers import metrics
 from bascule_workers.errors import PolicyDeniedError, WorkerError
 from bascule_workers.messages import ErrorDetails, NotYet, StepRequest
 from bascule_workers.ports.audit import Audit, Moment, Occurrence
@@ -50,9 +52,22 @@ class _Inbound(ActivityInboundInterceptor):
         self._pulse = pulse
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - Temporal's name
+        info, request = activity.info(), _request(input)
+        run = request.run
+        concerning = about(
+            resource=f"{run.kind}/{run.namespace}/{run.name}",
+            uid=run.uid,
+            tenant=self._tenant,
+            workflow=info.workflow_id,
+            run=run.number,
+            step=request.step,
+            action=info.activity_type,
+            attempt=info.attempt,
+        )
         try:
-            async with self._pulse.heartbeating():
-                return await self._recorded(input, _request(input))
+            with concerning, metrics.measured(info.activity_type):
+                async with self._pulse.heartbeating():
+                    return await self._recorded(input, request)
         except WorkerError as error:
             raise _translated(error) from None
 
@@ -73,7 +88,7 @@ class _Inbound(ActivityInboundInterceptor):
             kind = error.type if isinstance(error, WorkerError) else FailureType.INTERNAL
             self._record(Moment.FAILED, request, datetime.now(UTC), kind)
             if not isinstance(error, WorkerError):
-                logger.exception("%s of run %s/%s failed", request.step, request.run.uid, request.run.number)
+                logger.exception("an activity failed by a bug of ours, or of its surroundings")
             raise
         self._record(Moment.WAITING if isinstance(answer, NotYet) else Moment.SUCCEEDED, request, datetime.now(UTC))
         return answer

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Port of Temporal's metrics; 0: none."""
     http_port: int = Field(default=0, ge=0, le=65535)
     """Port of /healthz and /readyz; 0: none."""
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
     grace_seconds: float = Field(default=20, ge=0)
     """How long running activities may go on after SIGTERM."""
     kubeconfig: str = Field(default="", validation_alias="KUBECONFIG")

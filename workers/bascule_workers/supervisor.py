@@ -18,6 +18,8 @@ from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunn
 from bascule_api import names
 from bascule_api.tenants import TemporalSpec, Tenant
 from bascule_codec import Keyring, data_converter
+from bascule_telemetry import traces
+from bascule_workers import metrics
 from bascule_workers.activities.attestations import AttestationActivities
 from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
 from bascule_workers.activities.publications import PublicationActivities
@@ -129,9 +131,11 @@ class Supervisor:
                 failures = 0
             except Exception as error:  # noqa: BLE001 - one tenant's trouble, whatever it is, stays its own
                 failures += 1
+                metrics.TENANT_FAILURES.labels(tenant.metadata.name).inc()
                 delay = min(MAX_BACKOFF_SECONDS, 2.0 ** min(failures - 1, 5))
                 said = (str(error) or type(error).__name__).splitlines()[0]
-                logger.warning("tenant %s: %s; again in %.0f s", tenant.metadata.name, said, delay)
+                extra = {"tenant": tenant.metadata.name, "error": said}
+                logger.warning("a tenant cannot be served; again in %.0f s", delay, extra=extra)
                 try:
                     async with asyncio.timeout(delay):
                         await stop.wait()
@@ -141,10 +145,12 @@ class Supervisor:
     async def _work(self, tenant: Tenant, stop: asyncio.Event) -> None:
         client = await self._client(tenant)
         worker = make_worker(client, tenant, self._equipment)
-        logger.info("tenant %s: serving %s in %s", tenant.metadata.name, worker.task_queue, tenant.temporal_namespace)
+        extra = {"tenant": tenant.metadata.name, "temporal_namespace": tenant.temporal_namespace}
+        logger.info("serving %s", worker.task_queue, extra=extra)
         running = asyncio.create_task(worker.run())
         stopped = asyncio.create_task(stop.wait())
         outdated = asyncio.create_task(self._equipment.connections.until_outdated(tenant.spec.temporal))
+        metrics.TENANTS_SERVED.inc()
         try:
             await asyncio.wait({running, stopped, outdated}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
@@ -155,6 +161,7 @@ class Supervisor:
             self._equipment.connections.forget(tenant.spec.temporal)
             raise
         finally:
+            metrics.TENANTS_SERVED.dec()
             stopped.cancel()
             outdated.cancel()
 
@@ -184,7 +191,7 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
         task_queue=names.task_queue(name),
         workflows=WORKFLOWS,
         activities=[method for holder in holders for method in activities_of(holder)],
-        interceptors=[StepInterceptor(name, equipment.policy(tenant), equipment.audit)],
+        interceptors=[*traces.interceptors(), StepInterceptor(name, equipment.policy(tenant), equipment.audit)],
         workflow_runner=equipment.runner,
         identity=equipment.identity,
         max_concurrent_activities=MAX_ACTIVITIES,

@@ -40,6 +40,14 @@ capabilities: {drop: [ALL]}
   value: /etc/bascule/payload-keys
 - name: BASCULE_HTTP_PORT
   value: "8080"
+{{- with .Values.tracing.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ $.Values.tracing.sampleRatio | quote }}
+{{- end }}
 - name: HOME
   value: /tmp
 - name: TMPDIR

@@ -33,6 +33,7 @@ from bascule_operator.errors import (
     TemporalRefusedError,
     TemporalUnavailableError,
 )
+from bascule_telemetry import traces
 
 IDENTITY = "bascule-operator"
 CALL_TIMEOUT = timedelta(seconds=5)
@@ -107,6 +108,7 @@ class Temporal:
                 connection.client.service_client,
                 namespace=place.namespace,
                 data_converter=data_converter(self._keyring, place.namespace),
+                interceptors=traces.interceptors(),
             )
             known = self._clients[place] = (connection, client)
         return known[1]

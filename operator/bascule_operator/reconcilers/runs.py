@@ -28,6 +28,7 @@ from bascule_operator.errors import (
     TemporalError,
 )
 from bascule_operator.reconcilers.kinds import RunKind
+from bascule_operator.reconcilers.telling import concerning, finished
 from bascule_operator.reconcilers.world import News, World
 from bascule_operator.store import Json, Key
 
@@ -119,6 +120,12 @@ class RunsReconciler:
                 ui_url=self._world.ui_url,
             )
         )
+        with concerning(key, subject, decision):
+            return await self._carry_out(key, now, subject, decision, news)
+
+    async def _carry_out(
+        self, key: Key, now: _Pass, subject: Subject, decision: moves.Decision, news: News | None
+    ) -> tuple[bool, float | None]:
         match decision:
             case moves.Look():
                 return await self._look(key, now, decision)
@@ -223,7 +230,7 @@ class RunsReconciler:
     async def _project(
         self, key: Key, now: _Pass, subject: Subject, decision: moves.Project, news: News | None
     ) -> tuple[bool, float | None]:
-        new, happened = self._completed(key, now, subject, decision)
+        new, ended, happened = self._completed(key, now, subject, decision)
         status = wire(new)
         if status == wire(subject.status):
             return not decision.then, decision.again
@@ -237,6 +244,7 @@ class RunsReconciler:
         if watched(new) and watched(new) != watched(subject.status):
             # A new intent: nothing of it can have started, and where it did, the start says so.
             now.view = RunView(state=RunState.ABSENT, described=True)
+        finished(key, subject, ended)
         self._tell(key, now.body, subject.status, new, happened)
         return not decision.then, decision.again
 
@@ -246,26 +254,19 @@ class RunsReconciler:
 
     def _completed(
         self, key: Key, now: _Pass, subject: Subject, decision: moves.Project
-    ) -> tuple[RunStatus, list[Happening]]:
-        """The status with the kind's own fields, and what happened on the way to it."""
+    ) -> tuple[RunStatus, RunStatus, list[Happening]]:
+        """The status with the kind's own fields, the one in which the run ended, and what happened on the way to it."""
         complete, old = self._kind.complete, subject.status
         new = complete(self._world, key, subject, decision.status, now.view)
         if decision.ended is None:
-            return new, happenings(old, new)
+            return new, new, happenings(old, new)
         between = complete(self._world, key, subject, decision.ended, now.view)
-        return new, happenings(old, between) + happenings(between, new)
+        return new, between, happenings(old, between) + happenings(between, new)
 
     def _tell(self, key: Key, body: Json, old: RunStatus, new: RunStatus, happened: list[Happening]) -> None:
         """Events, metrics and neighbours that a written status concerns."""
         for happening in happened:
             self._world.recorder.record(key, body, happening)
-        known = {past.number for past in old.history}
-        tenant = old.run.tenant if old.run else ""
-        for past in new.history:
-            if past.number not in known:
-                metrics.RUNS_FINISHED.labels(self._kind.kind, tenant, past.phase).inc()
-                extra = {"resource": str(key), "tenant": tenant, "run": past.number, "outcome": past.phase}
-                log.info("run finished: %s", past.summary, extra=extra)
         if bool(watched(old)) != bool(watched(new)):
             self._tell_tenant(new.run)
         entry = self._world.store.get(key)

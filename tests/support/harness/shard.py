@@ -220,7 +220,7 @@ def _write_settings(made: Shard, folder: Path, settings: Mapping[str, str]) -> N
         "BASCULE_TOOLS_IMAGE": "example.com/tools:1",
         "BASCULE_GRACE_SECONDS": "1",
         "SSL_CERT_FILE": str(made.plane.registry.ca_file),
-    }
+    } | {name: value for name, value in settings.items() if name.startswith("OTEL_")}
 
 
 async def _make_tenant(made: Shard) -> None:

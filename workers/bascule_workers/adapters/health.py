@@ -1,4 +1,4 @@
-"""/healthz and /readyz."""
+"""/healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 
 @asynccontextmanager
 async def serving(port: int, *, alive: Callable[[], bool], ready: Callable[[], bool]) -> AsyncIterator[None]:
-    """Serve both within the block; port 0 serves nothing."""
+    """Serve all three within the block; port 0 serves nothing."""
     if not port:
         yield
         return
@@ -25,6 +26,7 @@ async def serving(port: int, *, alive: Callable[[], bool], ready: Callable[[], b
     application = web.Application()
     application.router.add_get("/healthz", answering(alive))  # type: ignore[arg-type]
     application.router.add_get("/readyz", answering(ready))  # type: ignore[arg-type]
+    application.router.add_get("/metrics", _metrics)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
@@ -32,3 +34,7 @@ async def serving(port: int, *, alive: Callable[[], bool], ready: Callable[[], b
         yield
     finally:
         await runner.cleanup()
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bascule_api import names
+from bascule_telemetry import traces
 from bascule_workers.adapters.api_server import ApiError, ApiServer, JsonObject
 from bascule_workers.adapters.pod_watch import NamespaceView, PodWatch
 from bascule_workers.errors import ApiUnavailableError, StepFailedError
@@ -32,10 +33,11 @@ class KubernetesJobs:
         self._watch = watch
 
     async def run(self, job: Mapping[str, Any], *, known_note: str, limit_seconds: float) -> Outcome:
-        namespace = job["metadata"]["namespace"]
-        uid = await self._ensure(namespace, job)
-        async with self._watch.view(namespace) as view:
-            return await _Wait(view, job["metadata"]["name"], uid, known_note).result(limit_seconds)
+        namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+        with traces.span("Job", lambda: {"k8s.namespace.name": namespace, "k8s.job.name": name}):
+            uid = await self._ensure(namespace, job)
+            async with self._watch.view(namespace) as view:
+                return await _Wait(view, name, uid, known_note).result(limit_seconds)
 
     async def _ensure(self, namespace: str, job: Mapping[str, Any]) -> str:
         """Create the Job, or adopt the one that is there if it is this very step. Returns its uid."""
@@ -65,7 +67,8 @@ class KubernetesJobs:
         try:
             return await self._api.text(path, container=container, **parameters)
         except (ApiError, ApiUnavailableError) as error:
-            logger.info("no log of %s/%s %s: %s", namespace, pod, container, error)
+            extra = {"resource": f"Pod/{namespace}/{pod}", "error": str(error)}
+            logger.info("no log of the container %s", container, extra=extra)
             return ""
 
     async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:

@@ -114,7 +114,7 @@ class HeldLease:
                 if not await self._write():
                     return
             except (ApiUnavailableError, ApiError) as error:
-                logger.warning("renewing %s: %s", self.path, error)
+                logger.warning("a Lease could not be renewed", extra={"resource": self.path, "error": str(error)})
 
     async def let_go(self) -> None:
         """Leave the lease to others at once. One that cannot be reached expires by itself."""

@@ -43,7 +43,9 @@ class Reflector:
             except (ApiUnavailableError, ApiError) as error:
                 if not (isinstance(error, ApiError) and error.status == 410):
                     failures += 1
-                    logger.warning("watch of %s: %s", self._path, error)
+                    logger.warning(
+                        "a watch was lost, and is begun anew", extra={"resource": self._path, "error": str(error)}
+                    )
                     await asyncio.sleep(min(10.0, 0.5 * 2.0 ** min(failures, 6)))
 
     async def _list(self) -> str:

@@ -1,0 +1,81 @@
+"""What lines, spans and metrics tell of a run while it is reconciled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from bascule_api.conditions import StepState
+from bascule_api.runs import RunStatus, StepStatus
+from bascule_operator import metrics
+from bascule_operator.decisions import moves
+from bascule_operator.decisions.subjects import Subject, watched
+from bascule_operator.store import Key
+from bascule_telemetry import traces
+from bascule_telemetry.logs import about
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def concerning(key: Key, subject: Subject, decision: object) -> Iterator[None]:
+    """Lines within the block say which run they are about; what is done for it is a span of its trace."""
+    run = subject.run
+    workflow = (watched(subject.status) or run.workflow_id) if run else ""
+    quiet = isinstance(decision, (moves.Look, moves.Leave))
+    span = nullcontext() if quiet else traces.span("Reconcile", lambda: _attributes(key, subject), workflow=workflow)
+    with (
+        about(
+            resource=str(key),
+            uid=subject.meta.uid,
+            tenant=run.tenant if run else "",
+            workflow=workflow,
+            run=run.number if run else "",
+        ),
+        span,
+    ):
+        yield
+
+
+def _attributes(key: Key, subject: Subject) -> dict[str, str | int]:
+    run = subject.run
+    return {
+        "bascule.kind": key.kind,
+        "k8s.namespace.name": key.namespace,
+        "bascule.name": key.name,
+        "bascule.tenant": run.tenant if run else "",
+        "bascule.run": run.number if run else 0,
+    }
+
+
+def finished(key: Key, subject: Subject, ended: RunStatus) -> None:
+    """Tell of the run that `ended` is the first status to speak of as over."""
+    run, known = ended.run, {past.number for past in subject.status.history}
+    for past in ended.history:
+        if past.number in known:
+            continue
+        tenant = subject.run.tenant if subject.run else ""
+        metrics.RUNS_FINISHED.labels(key.kind, tenant, past.phase).inc()
+        log.info("run finished: %s", past.summary, extra={"run": past.number, "outcome": past.phase})
+        if run is None or run.number != past.number:
+            continue
+        if run.started_at and run.finished_at:
+            seconds = (run.finished_at - run.started_at).total_seconds()
+            metrics.RUN_SECONDS.labels(key.kind, past.phase).observe(seconds)
+        attributes = _attributes(key, subject) | {"bascule.outcome": str(past.phase)}
+        traces.run_is_over(run.workflow_id, attributes, run.started_at, run.finished_at)
+        for step in ended.steps:
+            _measure(key.kind, step)
+
+
+def _measure(kind: str, step: StepStatus) -> None:
+    """A step's time and attempts. People name their tests, so that only the first word of a step's name is told."""
+    if step.state in (StepState.PENDING, StepState.SKIPPED):
+        return
+    name = step.name.partition("-")[0]
+    metrics.STEP_ATTEMPTS.labels(kind, name, step.state).inc(step.attempts)
+    if step.started_at and step.finished_at:
+        metrics.STEP_SECONDS.labels(kind, name, step.state).observe(
+            (step.finished_at - step.started_at).total_seconds()
+        )

@@ -1,0 +1,1 @@
+"""What operator and workers tell about themselves, in one form: log lines and traces."""
