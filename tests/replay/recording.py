@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from bascule_api import names
@@ -21,7 +22,8 @@ from bascule_api.conditions import Phase
 from bascule_api.progress import ApprovalMessage
 from bascule_workers.errors import RegistryUnavailableError
 from bascule_workers.plans.outcomes import Failed, Lost, Running
-from tests.support.fake_world import World
+from tests.support import undos
+from tests.support.fake_world import World, secret
 from tests.support.runs import REPOSITORY, Runs, image_build
 from tests.support.temporal import serving_runs
 
@@ -72,7 +74,7 @@ async def compensation_failed(runs: Runs, world: World) -> Handle:
     return await runs.start(image_build(UID))
 
 
-async def approved(runs: Runs, world: World) -> Handle:
+async def at_the_gate(runs: Runs) -> tuple[Handle, ApprovalMessage]:
     publish = {"repository": REPOSITORY, "tags": ["v1"], "approval": {"required": True, "timeout": "1d"}}
     handle = await runs.start(image_build(UID, publish=publish))
     told = await runs.until(handle, Phase.WAITING)
@@ -80,8 +82,89 @@ async def approved(runs: Runs, world: World) -> Handle:
     message = ApprovalMessage(
         uid=UID, run=1, gate="publish", subject=told.waiting.subject, decision=Decision.APPROVE, approver="somebody"
     )
+    return handle, message
+
+
+async def approved(runs: Runs, world: World) -> Handle:
+    handle, message = await at_the_gate(runs)
     await handle.execute_update(names.UPDATE_APPROVAL, message, id="00000000-0000-4000-8000-000000000001")
     return handle
+
+
+async def rejected(runs: Runs, world: World) -> Handle:
+    handle, message = await at_the_gate(runs)
+    message = message.model_copy(update={"decision": Decision.REJECT, "reason": "not on a Friday"})
+    await handle.execute_update(names.UPDATE_APPROVAL, message, id="00000000-0000-4000-8000-000000000001")
+    return handle
+
+
+async def approval_timed_out(runs: Runs, world: World) -> Handle:
+    handle, _ = await at_the_gate(runs)
+    return handle
+
+
+async def suspended_at_the_gate(runs: Runs, world: World) -> Handle:
+    handle, message = await at_the_gate(runs)
+    await runs.desire(handle, 1, suspended=True)
+    await runs.until(handle, Phase.SUSPENDED)
+    await runs.desire(handle, 2, suspended=False)
+    await runs.until(handle, Phase.WAITING)
+    await handle.execute_update(names.UPDATE_APPROVAL, message, id="00000000-0000-4000-8000-000000000001")
+    return handle
+
+
+async def cancelled_while_suspended(runs: Runs, world: World) -> Handle:
+    handle = await runs.start(image_build(UID, suspended=True))
+    await runs.until(handle, Phase.SUSPENDED)
+    await handle.cancel(reason="cancelled: not needed any more")
+    return handle
+
+
+async def superseded(runs: Runs, world: World) -> Handle:
+    return await _cancelled(runs, world, "superseded: the spec changed")
+
+
+async def released_only(runs: Runs, world: World) -> Handle:
+    return await _cancelled(runs, world, names.CANCEL_DELETED_RELEASES_ONLY)
+
+
+async def _cancelled(runs: Runs, world: World, reason: str) -> Handle:
+    held = world.troubles.hold("build")
+    handle = await runs.start(image_build(UID))
+    await held.began.wait()
+    await handle.cancel(reason=reason)
+    return handle
+
+
+async def login_kept(runs: Runs, world: World) -> Handle:
+    login = '{"auths": {"registry.example.com": {"username": "me", "password": "hunter22"}}}'
+    world.objects.add(secret("push", "registry", {".dockerconfigjson": login}, host="registry.example.com"))
+    publish = {"repository": REPOSITORY, "tags": ["v1"], "secretRef": {"name": "push"}}
+    return await runs.start(image_build(UID, publish=publish, compensation={"onDelete": "Always"}))
+
+
+async def undone(runs: Runs, world: World) -> Handle:
+    build = image_build(UID)
+    await runs.carried_out(build)
+    return await undos.start(runs, undos.undo_of(build, final=True))
+
+
+async def undo_failed(runs: Runs, world: World) -> Handle:
+    build = image_build(UID)
+    await runs.carried_out(build)
+    world.troubles.before["tags"] = [RegistryUnavailableError("the registry is away") for _ in range(1000)]
+    return await undos.start(runs, undos.undo_of(build, timeout_seconds=120))
+
+
+async def undo_retried(runs: Runs, world: World) -> Handle:
+    failed = await undo_failed(runs, world)
+    await failed.result()
+    del world.troubles.before["tags"]
+    return await undos.start(runs, undos.undo_of(image_build(UID), attempt=2, abandoned=False))
+
+
+async def undo_of_nothing(runs: Runs, world: World) -> Handle:
+    return await undos.start(runs, undos.undo_of(image_build(UID), undo=False))
 
 
 STORIES: dict[str, Callable[[Runs, World], Awaitable[Handle]]] = {
@@ -93,6 +176,17 @@ STORIES: dict[str, Callable[[Runs, World], Awaitable[Handle]]] = {
     "suspended-and-resumed": suspended_and_resumed,
     "timed-out": timed_out,
     "compensation-failed": compensation_failed,
+    "rejected": rejected,
+    "approval-timed-out": approval_timed_out,
+    "suspended-at-the-gate": suspended_at_the_gate,
+    "cancelled-while-suspended": cancelled_while_suspended,
+    "superseded": superseded,
+    "released-only": released_only,
+    "login-kept": login_kept,
+    "undone": undone,
+    "undo-failed": undo_failed,
+    "undo-retried": undo_retried,
+    "undo-of-nothing": undo_of_nothing,
 }
 
 
@@ -100,7 +194,8 @@ async def record(name: str) -> None:
     world = World()
     async with serving_runs(world, pydantic_data_converter) as runs:
         handle = await STORIES[name](runs, world)
-        await runs.story(handle)
+        with suppress(WorkflowFailureError):
+            await handle.result()
         history = json.loads((await handle.fetch_history()).to_json())
     (FOLDER / f"{name}.json").write_text(json.dumps(anonymous(history), indent=1) + "\n")
 

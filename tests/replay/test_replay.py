@@ -9,7 +9,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from bascule_workers.workflows.image_builds import ImageBuildWorkflow
+from bascule_workers.supervisor import WORKFLOWS
 from tests.replay.recording import STORIES
 
 HISTORIES = {path.stem: path.read_text() for path in sorted(Path(__file__).parent.glob("*.json"))}
@@ -17,7 +17,7 @@ HISTORIES = {path.stem: path.read_text() for path in sorted(Path(__file__).paren
 
 @pytest.mark.parametrize("name", HISTORIES)
 async def test_a_recorded_run_replays(name: str) -> None:
-    replayer = Replayer(workflows=[ImageBuildWorkflow], data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter)
     await replayer.replay_workflow(WorkflowHistory.from_json(name, HISTORIES[name]))
 
 

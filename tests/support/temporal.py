@@ -12,6 +12,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from bascule_api import names
@@ -68,20 +69,31 @@ async def _environment(converter: DataConverter) -> WorkflowEnvironment:
 
 
 @asynccontextmanager
-async def serving_runs(world: World, converter: DataConverter) -> AsyncIterator[Runs]:
-    """A server and a worker of the tenant `acme`."""
+async def skipping_time(converter: DataConverter) -> AsyncIterator[Runs]:
+    """A server, and nobody who serves it."""
     async with await _environment(converter) as env:
         await add_search_attributes(env.client)
-        equipment = Equipment(
-            connections=TemporalConnections(PlatformTemporal(""), no_secrets),
-            keyring=Keyring.generate(),
-            ports=world.ports(),
-            policy=lambda _: world.policy,
-            audit=world.audit,
-            grace=timedelta(0),
-            identity="worker",
-            # What depends on anything but the history is found here: the platform's worker goes without.
-            runner=SandboxedWorkflowRunner(),
-        )
-        async with make_worker(env.client, TENANT, equipment):
-            yield Runs(env)
+        yield Runs(env)
+
+
+def worker_of(runs: Runs, world: World) -> Worker:
+    """A worker of the tenant `acme`."""
+    equipment = Equipment(
+        connections=TemporalConnections(PlatformTemporal(""), no_secrets),
+        keyring=Keyring.generate(),
+        ports=world.ports(),
+        policy=lambda _: world.policy,
+        audit=world.audit,
+        grace=timedelta(0),
+        identity="worker",
+        # What depends on anything but the history is found here: the platform's worker goes without.
+        runner=SandboxedWorkflowRunner(),
+    )
+    return make_worker(runs.env.client, TENANT, equipment)
+
+
+@asynccontextmanager
+async def serving_runs(world: World, converter: DataConverter) -> AsyncIterator[Runs]:
+    """A server and a worker of the tenant `acme`."""
+    async with skipping_time(converter) as runs, worker_of(runs, world):
+        yield runs

@@ -50,7 +50,7 @@ class Undo(Calling, ABC):
     async def _settle(self) -> None:
         due = self.saga.due(succeeded=False, undo=self.input.undo)
         self._settling.begin(self, due, counts=True)
-        if self.input.abandoned and self.input.attempt == 1:
+        if self.input.abandoned:
             self._settling.message = "waiting for activities of the run to end"
             self.touch()
             await workflow.sleep(LAST_WORDS)
