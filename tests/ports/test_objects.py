@@ -8,7 +8,7 @@ from bascule_api import names
 from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
 from bascule_workers.errors import StepFailedError
-from bascule_workers.ports.secrets import Objects
+from bascule_workers.ports.secrets import Labelled, Objects
 from tests.support.fake_registry import Troubles
 from tests.support.fake_world import FakeObjects, secret
 
@@ -36,6 +36,21 @@ async def test_what_exists_stays_as_it_is_and_what_is_gone_may_be_deleted_again(
         await objects.delete("Secret", namespace, "own")
     assert await objects.secret(namespace, "own") is None
     assert await objects.config_map(namespace, "own") is None
+
+
+async def test_what_carries_a_label_is_found_without_its_content(objects: Objects, namespace: str) -> None:
+    labels = {names.LABEL_RUN: "u.1"}
+    for kind, name, given in (("Secret", "own", labels), ("ConfigMap", "source", labels), ("Secret", "other", {})):
+        metadata = {"name": name, "namespace": namespace, "labels": given, "annotations": {"a": "b"}}
+        await objects.create([{"apiVersion": "v1", "kind": kind, "metadata": metadata}])
+
+    found = await objects.labelled(namespace, names.LABEL_RUN, "u.1")
+
+    assert found == [
+        Labelled("Secret", "own", labels, {"a": "b"}),
+        Labelled("ConfigMap", "source", labels, {"a": "b"}),
+    ]
+    assert await objects.labelled(namespace, names.LABEL_RUN, "u.2") == []
 
 
 async def test_a_secret_that_the_server_refuses_is_not_quoted(api: ApiServer, namespace: str) -> None:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
+from bascule_api.image_builds import Publication as StandingPublication
+from bascule_api.image_builds import PublishedTag
 from bascule_workers.activities.image_builds import ImageBuildActivities
 from bascule_workers.activities.publications import PublicationActivities
-from bascule_workers.messages import Candidate, Done, PublishRequest, RemoveCandidateRequest, RestoreTagsRequest
+from bascule_workers.errors import StepFailedError
+from bascule_workers.messages import (
+    Candidate,
+    Done,
+    PublishRequest,
+    RemoveCandidateRequest,
+    RestoreTagsRequest,
+    UndoPublicationsRequest,
+)
 from bascule_workers.plans import image_builds as plans
 from bascule_workers.ports.registry import Repository
 from tests.ports.conftest import Subject
@@ -36,6 +47,14 @@ class Publication:
         report = await self.activities.publish(self.request)
         assert isinstance(report, Done)
         return {tag.name: tag.previous_digest for tag in report.value.tags}
+
+    async def undo(self, **changes: Any) -> tuple[list[str], int]:
+        """What is left, and how much was taken back."""
+        given = self.request.model_dump() | {"tag": plans.run_tag(self.request.run)} | changes
+        request = UndoPublicationsRequest(**given, candidates=self.candidates.name)
+        report = await self.activities.undo_publications(request)
+        assert isinstance(report, Done)
+        return report.value.items, report.value.found
 
     async def restore(self) -> list[str]:
         report = await self.activities.restore_tags(RestoreTagsRequest(**self.request.model_dump()))
@@ -108,6 +127,52 @@ async def test_a_tag_that_cannot_go_alone_is_left_and_said_so(publication: Publi
 
 async def test_what_was_never_published_needs_no_taking_back(publication: Publication) -> None:
     assert await publication.restore() == []
+
+
+async def test_after_the_runs_end_the_registry_says_what_to_take_back(publication: Publication) -> None:
+    before = await publication.subject.images.push(publication.target, "v1", "before")
+    await publication.publish()
+
+    assert await publication.undo() == ([], 2)
+    assert await publication.undo() == ([], 0)
+
+    assert await publication.tags() == {"v1": before}
+    assert await publication.subject.registry.manifest(publication.target, publication.request.image.digest) is None
+
+
+async def test_a_copy_without_a_tag_is_found_by_the_candidate(publication: Publication) -> None:
+    digest = publication.request.image.digest
+    await publication.subject.registry.copy(publication.candidates, publication.target, digest)
+
+    assert await publication.undo() == ([], 1)
+
+    assert await publication.subject.registry.manifest(publication.target, digest) is None
+
+
+async def test_what_stands_of_earlier_runs_goes_with_it_and_what_others_moved_stays(publication: Publication) -> None:
+    subject, uid = publication.subject, publication.request.run.uid
+    before = await subject.images.push(publication.target, "v1", "before")
+    earlier = await subject.images.push(publication.target, "v1", "earlier", {"dev.bascule.run": f"{uid}/7"})
+    await publication.publish()
+    others = await subject.images.push(publication.target, "latest", "somebody else's")
+    tags = [PublishedTag(name="v1", digest=earlier, previous_digest=before)]
+    standing = [StandingPublication(run=7, repository=publication.target.name, digest=earlier, tags=tags)]
+
+    left, _ = await publication.undo(standing=standing)
+
+    assert left == []
+    assert await publication.tags() == {"v1": before, "latest": others}
+    assert await subject.registry.manifest(publication.target, earlier) is None
+
+
+async def test_a_publisher_that_is_late_publishes_nothing_and_leaves_no_copy(publication: Publication) -> None:
+    await publication.undo()
+
+    with pytest.raises(StepFailedError, match="taken back"):
+        await publication.publish()
+
+    assert await publication.tags() == {}
+    assert await publication.subject.registry.manifest(publication.target, publication.request.image.digest) is None
 
 
 async def test_a_candidate_is_deleted_by_its_tag_alone_and_nothing_else_is(publication: Publication) -> None:

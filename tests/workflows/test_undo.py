@@ -16,7 +16,7 @@ from bascule_workers.ports.audit import Moment
 from bascule_workers.workflows import undo
 from tests.support import undos
 from tests.support.fake_registry import Hold
-from tests.support.fake_world import World, secret
+from tests.support.fake_world import World
 from tests.support.runs import CANDIDATES, REPOSITORY, Runs, image_build
 from tests.support.undos import undo_of
 
@@ -306,23 +306,3 @@ async def test_a_publisher_that_is_still_at_work_when_the_undo_ends_publishes_no
 
     assert "taken back" in report
     assert world.registry.empty(REPOSITORY)
-
-
-LOGIN = '{"auths": {"registry.example.com": {"username": "me", "password": "hunter22"}}}'
-PRIVATE = {"repository": REPOSITORY, "tags": ["v1"], "secretRef": {"name": "push"}}
-
-
-def push_secret(**changes: object) -> dict[str, object]:
-    return secret("push", "registry", {".dockerconfigjson": LOGIN}, host="registry.example.com") | changes
-
-
-async def test_a_tenant_that_deleted_its_secret_is_served_by_the_runs_copy(runs: Runs, world: World) -> None:
-    world.objects.add(push_secret())
-    build = image_build(publish=PRIVATE)
-    await terminated(runs, world, build, world.troubles.hold_after("tag"))
-    del world.objects.content["Secret", "acme-dev", "push"]
-
-    undone = await undos.undone(runs, undo_of(build))
-
-    assert undone.state == "Succeeded"
-    nothing_is_left(world)

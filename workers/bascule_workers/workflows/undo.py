@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.workflows.settling import Settling
 
 LAST_WORDS = HEARTBEAT_TIMEOUT + timedelta(seconds=5)
-"""After this time every activity of a run that is no more has heard of it, as its worker heartbeats each second."""
+"""After this time every activity of a run that is no more has heard of it, as its worker heartbeats every 1 to 5 s."""
 
 
 class Undo(Calling, ABC):
