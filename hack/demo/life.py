@@ -68,7 +68,7 @@ def _apply(stage: Stage, *names: str) -> None:
 
 
 def _approval(stage: Stage, cast: Cast) -> list[Proof]:
-    stage.say("ACT 1  a build waits for a person")
+    stage.act(1, "a build waits for a person")
     body = _until(stage, "web", lambda found: found["status"].get("phase") == "Waiting", "waiting")
     subject = body["status"]["waitingFor"]["subject"]
     _as(stage, cast.dora, "kubectl", "bascule", "get", "web")
@@ -94,7 +94,7 @@ def _approval(stage: Stage, cast: Cast) -> list[Proof]:
 
 
 def _suspend(stage: Stage, cast: Cast) -> list[Proof]:
-    stage.say("ACT 2  suspend and resume: a step comes to its end, the next one waits")
+    stage.act(2, "suspend and resume: a step comes to its end, the next one waits")
     _apply(stage, "nightly")
     _until(stage, "nightly", lambda found: _state(found, "test-slow") == "Running", "testing")
     _as(stage, cast.dora, "kubectl", "bascule", "suspend", "nightly")
@@ -111,7 +111,7 @@ def _suspend(stage: Stage, cast: Cast) -> list[Proof]:
 
 
 def _deletion(stage: Stage, cast: Cast) -> list[Proof]:
-    stage.say("ACT 3  a deletion in mid-flight: the image is built, its candidate pushed, a test of an hour runs")
+    stage.act(3, "a deletion in mid-flight: the image is built, its candidate pushed, a test of an hour runs")
     body = _until(stage, "doomed", lambda found: _state(found, "test-soak") == "Running", "testing")
     _as(stage, cast.dora, "kubectl", "bascule", "get", "doomed")
     repository = body["spec"]["publish"]["repository"]
@@ -131,7 +131,7 @@ def _deletion(stage: Stage, cast: Cast) -> list[Proof]:
 
 
 def _undo(stage: Stage, cast: Cast) -> list[Proof]:
-    stage.say("ACT 4  a deletion after the fact: web is published and says onDelete: Always")
+    stage.act(4, "a deletion after the fact: web is published and says onDelete: Always")
     body = _until(stage, "web", lambda found: found["status"].get("phase") == "Succeeded", "published")
     _as(stage, cast.dora, "kubectl", "delete", "imagebuild", "web", "--wait=false")
     _follow_to_the_end(stage, cast.dora, "web")
@@ -144,7 +144,7 @@ def _undo(stage: Stage, cast: Cast) -> list[Proof]:
 
 
 def _force(stage: Stage, cast: Cast) -> list[Proof]:
-    stage.say("ACT 5  dora may delete, which undoes; to let go of what is left is a right of its own")
+    stage.act(5, "dora may delete, which undoes; to let go of what is left is a right of its own")
     refused = _as(stage, cast.dora, "kubectl", "bascule", "force-delete", "nightly", "--yes", "--reason", "impatience")
     annotation = "bascule.dev/force-delete=impatience"
     by_hand = _as(stage, cast.dora, "kubectl", "annotate", "imagebuild", "nightly", annotation)

@@ -24,6 +24,11 @@ class Stage:
     def say(self, text: str) -> None:
         say(self.console, self.begun, text)
 
+    def act(self, number: int, text: str) -> None:
+        """The next part of the story begins."""
+        self.console.print()
+        self.console.rule(f"{number}  {text}", align="left", style="dim")
+
     def show(self, *proofs: Proof) -> None:
         """What was checked, with the command that anybody may repeat."""
         for proof in proofs:

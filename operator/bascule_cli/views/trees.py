@@ -162,7 +162,8 @@ def _compensation(item: Item, look: Look) -> list[list[Text]]:
         return []
     style = "red" if found.state is CompensationState.FAILED else "yellow"
     left = f"; left: {', '.join(found.left)}" if found.left else ""
-    says = f"{found.completed} of {found.total} taken back{left}"
+    begun = found.total > 0 or found.state is CompensationState.FAILED
+    says = f"{found.completed} of {found.total} taken back{left}" if begun else "no worker has taken it up yet"
     if found.last_error:
         says = f"{says}; last error: {found.last_error}"
     state = Text(str(found.state), style)
