@@ -94,6 +94,18 @@ async def test_a_rejected_build_fails_and_takes_back_what_it_did(runs: Runs, wor
     nothing_is_left(world)
 
 
+async def test_the_longest_reason_that_there_may_be_rejects_like_any_other(runs: Runs, world: World) -> None:
+    handle, message = await at_the_gate(runs)
+
+    rejection = message.model_copy(update={"decision": Decision.REJECT, "reason": "no " * 1365 + "!"})
+    await handle.execute_update(names.UPDATE_APPROVAL, rejection)
+    story = await runs.story(handle)
+
+    assert story.failure_type == "ApprovalRejected"
+    assert world.registry.empty(REPOSITORY)
+    nothing_is_left(world)
+
+
 async def test_nobody_approves_in_time_and_the_runs_own_timeout_stands_still(runs: Runs, world: World) -> None:
     handle, _ = await at_the_gate(runs, timeout_seconds=60)
 

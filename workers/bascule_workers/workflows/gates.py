@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api.conditions import WaitKind
     from bascule_api.progress import ApprovalMessage, WaitingProgress
     from bascule_api.runs import Failure, FailureType
+    from bascule_workers.plans import failures
 
 
 class ApprovalGate:
@@ -52,7 +53,8 @@ class ApprovalGate:
         if self._decision is None or self._decision.decision == Decision.APPROVE:
             return None
         # Who it was is in the Approval: names of people stay out of results and logs.
-        message = f"the approval was rejected: {self._decision.reason}"
+        # The whole reason is in the Approval, too: a failure has less room than that.
+        message = failures.shortened(f"the approval was rejected: {self._decision.reason}", 1024)
         return Failure(step=self._gate, type=FailureType.APPROVAL_REJECTED, message=message)
 
     def too_late(self) -> Failure:
