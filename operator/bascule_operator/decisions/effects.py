@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bascule_api.conditions import CompensationState, Phase
+from bascule_api.conditions import CompensationState, ConditionType, Phase
 from bascule_api.image_builds import (
     ImageBuildEffects,
     ImageBuildResult,
@@ -32,6 +32,9 @@ def recorded(subject: Subject, new: ImageBuildStatus, view: RunView) -> ImageBui
         effects = _with_publication(effects or _of_published(new), old, view.result)
     if settled and new.compensation is not None and _is_undone(old, new):
         effects = _without(effects, new.compensation.scope, final=subject.deleting)
+        if new.compensation.scope is CompensationScope.ALL:
+            told = [item for item in new.conditions if item.type != ConditionType.PUBLISHED]
+            new = new.model_copy(update={"published": None, "conditions": told})
     if isinstance(spec, ImageBuildSpec) and (_is_new_intent(old, new) or (effects is None and not _is_over(new))):
         effects = _intended(spec, effects)
     return new.model_copy(update={"effects": effects or _of_published(new)})

@@ -156,10 +156,11 @@ def test_a_status_with_a_full_record_stays_under_its_limit() -> None:
 
 
 def test_an_undo_of_everything_leaves_nothing_standing() -> None:
+    published = {"repository": REPOSITORY, "tags": [{"name": "v1", "digest": digest("a")}]}
     gone = build().compensating("Always").deleting().finished().standing().undoing(scope="All")
-    record = recorded(gone, a_closed_undo()).effects
-    assert record is not None
-    assert record.standing == []
+    status = recorded(gone.saying(published=published), a_closed_undo())
+    assert status.effects is not None
+    assert (status.effects.standing, status.published, status.stands) == ([], None, False)
 
 
 def test_an_undo_of_one_run_leaves_the_others_standing() -> None:
