@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from bascule_api import names
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
 from tests.support.builds import (
@@ -171,13 +172,15 @@ class TestForce:
     def test_only_who_has_the_verb_lets_go_of_what_cannot_be_taken_back(
         self, image_build: Builder, bascule: Cluster, tenant: TenantHandle
     ) -> None:
-        """The registry answers nobody, so that the candidate can be neither pushed nor removed."""
-        build = image_build("stuck").with_publish(repository="registry.invalid/acme/web")
-        made = build.with_spec(compensation={"timeout": "10s"}).apply()
-        made.until_step("build", "Running")
-        made.annotate(cancel="there is no such registry")
-        made.until(lambda found: reason(found) == "CompensationFailed", "stuck")
+        """Somebody else holds the Lease under which the repository's tags are moved, and never lets go of it."""
+        build = image_build("stuck").with_spec(compensation=ALWAYS | {"timeout": "10s"})
+        made = build.apply()
+        digest = made.until_phase("Succeeded")["status"]["image"]["digest"]
+        taken = {"spec": {"holderIdentity": "somebody-else", "leaseDurationSeconds": 86_400}}
+        lease = ["lease", names.lease_name(build.repository), "-n", tenant.steps_namespace]
+        bascule.kubectl("patch", *lease, "--type=merge", "-p", json.dumps(taken))
         made.delete()
+        made.until(lambda found: reason(found) == "CompensationFailed", "stuck")
         made.annotate(requested_at="once more")
         told = made.until(
             lambda found: (
@@ -188,7 +191,7 @@ class TestForce:
         assert told["status"]["compensation"]["left"]
         namespace, alice = tenant.namespace, as_user("alice")
         bascule.kubectl("create", "rolebinding", "editors", "-n", namespace, "--clusterrole=edit", "--user=alice")
-        words = ["annotate", *made.arguments, "bascule.dev/force-delete=the registry was switched off"]
+        words = ["annotate", *made.arguments, "bascule.dev/force-delete=nobody can take it back"]
         assert "needs the verb force" in refusal(bascule, *alice, *words)
         off = ["patch", *made.arguments, "--type=merge", "-p", json.dumps({"metadata": {"finalizers": []}})]
         assert "only Bascule's operator removes its finalizers" in refusal(bascule, *off)
@@ -196,6 +199,7 @@ class TestForce:
         bascule.kubectl("create", "rolebinding", "f", "-n", namespace, "--clusterrole=bascule-force", "--user=alice")
         assert refusal(bascule, *alice, *words) == ""
         made.until_gone()
+        assert digest_of(bascule, f"{build.repository}:v1") == digest, "what was let go of stays"
         events = json.loads(bascule.kubectl("get", "events.events.k8s.io", "-n", namespace, "-o", "json"))["items"]
         [note] = [event["note"] for event in events if event["reason"] == "Forced"]
-        assert "the registry was switched off" in note
+        assert "nobody can take it back" in note
