@@ -10,7 +10,7 @@ import pytest
 
 from bascule_api import names
 from hack.cluster.handle import Cluster
-from hack.installation import TenantHandle
+from hack.installation import SYSTEM_NAMESPACE, TenantHandle
 from tests.support.builds import (
     PATIENCE,
     Body,
@@ -177,7 +177,7 @@ class TestForce:
         made = build.apply()
         digest = made.until_phase("Succeeded")["status"]["image"]["digest"]
         taken = {"spec": {"holderIdentity": "somebody-else", "leaseDurationSeconds": 86_400}}
-        lease = ["lease", names.lease_name(build.repository), "-n", tenant.steps_namespace]
+        lease = ["lease", names.lease_name(build.repository), "-n", SYSTEM_NAMESPACE]
         bascule.kubectl("patch", *lease, "--type=merge", "-p", json.dumps(taken))
         made.delete()
         made.until(lambda found: reason(found) == "CompensationFailed", "stuck")
