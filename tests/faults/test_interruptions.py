@@ -180,8 +180,8 @@ async def test_a_server_that_is_away_for_a_minute_is_waited_for(lab: Lab, away: 
     health = await _probe(chosen, "healthz"), await _probe(chosen, "readyz")
     for proxy in proxies:
         proxy.down = False
-    await scene.until_settled()
-    wrong = await oracles.after_run(scene)
+    wrong = await oracles.settled_for_good(scene)
+    wrong += await oracles.after_run(scene)
     assert not wrong, wrong
     assert health == (200, 503)
     await scene.delete()
@@ -198,8 +198,8 @@ async def test_an_operator_that_was_stopped_for_half_a_minute_is_alive_and_goes_
     await asyncio.sleep(32)
     chosen.operator.send(signal.SIGCONT)
     assert await _probe(chosen, "healthz") == 200
-    await scene.until_settled()
-    wrong = await oracles.after_run(scene)
+    wrong = await oracles.settled_for_good(scene)
+    wrong += await oracles.after_run(scene)
     assert not wrong, wrong
     assert chosen.operator.exit_code is None
     await scene.delete()

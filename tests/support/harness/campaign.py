@@ -58,10 +58,10 @@ class Found:
     """Names of calls that change something."""
 
     def makes_sense(self, fault: Fault) -> bool:
-        """What a long poll brought has no moment before; before and after a mere look are the same."""
+        """Before and after a mere look are the same; so are after a task is handed out, and before its first call."""
         name = fault.point.name
         if name in self.afterwards:
-            return fault.kind in (Kind.KILL_AFTER, Kind.RESET)
+            return fault.kind is Kind.RESET
         return fault.kind not in (Kind.KILL_AFTER, Kind.RESET) or name in self.writers
 
     def of(self, who: str = "", bank: str = "") -> list[Point]:
@@ -97,14 +97,14 @@ async def live(shard: Shard, life: Life, fault: Fault | None) -> list[str]:
     shard.person = scene.interfere
     for proxy in (shard.operator_api, shard.worker_api, shard.registry):
         proxy.forget()
-    shard.gate.begin(shard.concerns, fault)
+    shard.gate.begin(shard.concerns, fault, turns=life.turns)
     shard.deaths.clear()
     try:
         return await life.play(scene) + shard.deaths
     except AssertionError as error:
         return [str(error), *_voices(shard)]
     finally:
-        shard.gate.fault = None
+        shard.gate.fault = shard.gate.later = None
         shard.alone()
         await _swept(scene)
 
@@ -128,7 +128,7 @@ async def find(shards: Sequence[Shard], life: Life) -> Found:
     """The calls of a life, from fault-free runs in several shards at once. Raises AssertionError when one fails."""
     problems = await asyncio.gather(*(live(shard, life, None) for shard in shards))
     assert not any(problems), f"without any fault: {problems}"
-    journals = [shard.gate.journal[shard.gate.marked :] for shard in shards]
+    journals = [shard.gate.journal for shard in shards]
     common = set.intersection(*(set(journal) for journal in journals))
     often = {point for point in common if point.number > OFTEN.get(str(point).rpartition("#")[0], 1 << 30)}
     always = [point for point in journals[0] if point in common - often]

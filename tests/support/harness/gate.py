@@ -91,16 +91,22 @@ class Gate:
     """Names that have no moment before: what a long poll brought."""
     writers: set[str] = field(default_factory=set)
     """Names of calls that change something."""
-    marked: int = 0
-    """How many calls came before what is this life's own."""
+    later: Fault | None = None
+    """What is to happen after the turn of a life."""
     last_write: float = 0.0
     writes: list[str] = field(default_factory=list)
     _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
-    def begin(self, relevant: Callable[[Call], bool], fault: Fault | None = None) -> None:
-        """A new life begins: numbers start at one."""
-        self.relevant, self.fault, self.fired = relevant, fault, asyncio.Event()
-        self.journal, self.writes, self._counts, self.marked = [], [], Counter(), 0
+    def begin(self, relevant: Callable[[Call], bool], fault: Fault | None = None, *, turns: bool = False) -> None:
+        """A new life begins: numbers start at one. In one that turns, nothing happens before that."""
+        self.relevant, self.fired, self.writes = relevant, asyncio.Event(), []
+        self.fault, self.later = (None, fault) if turns else (fault, None)
+        self.journal, self._counts = [], Counter()
+
+    def turn(self) -> None:
+        """What comes from here on is this life's own; what came before, others have as well. Numbers begin anew."""
+        self.fault = self.later
+        self.journal, self._counts = [], Counter()
 
     def number(self, call: Call) -> Point:
         """Write the call down."""

@@ -16,13 +16,15 @@ class Life:
     name: str
     play: Callable[[Scene], Awaitable[list[str]]]
     """Lives it. Returns what was wrong on the way."""
+    turns: bool = True
+    """Whether it begins like others: only the calls after its turn are its own."""
 
 
 async def _success(scene: Scene) -> list[str]:
     """A build with a test that needs two tries is approved and published; later the resource is deleted."""
     await scene.apply("fail-once", approval=True)
-    await scene.until_settled()
-    wrong = [] if scene.deleted else await oracles.after_run(scene)
+    wrong = await oracles.settled_for_good(scene)
+    wrong += [] if scene.deleted else await oracles.after_run(scene)
     await scene.delete()
     await scene.until_gone()
     return wrong + await oracles.after_deletion(scene)
@@ -32,7 +34,7 @@ async def _deletion(scene: Scene) -> list[str]:
     """A build that is deleted while a test of it runs takes back what it made."""
     await scene.apply("hold")
     await scene.until(lambda body: step_state(body, "test-try") == "Running", "testing")
-    scene.mark()
+    scene.shard.gate.turn()
     await scene.delete()
     await scene.until_gone()
     return await oracles.after_deletion(scene)
@@ -41,9 +43,9 @@ async def _deletion(scene: Scene) -> list[str]:
 async def _undo(scene: Scene) -> list[str]:
     """What was published is taken back when the resource is deleted."""
     await scene.apply("succeed", compensation={"onDelete": "Always"})
-    await scene.until_settled()
-    wrong = await oracles.after_run(scene, tests=1)
-    scene.mark()
+    wrong = await oracles.settled_for_good(scene)
+    wrong += await oracles.after_run(scene, tests=1)
+    scene.shard.gate.turn()
     await scene.delete()
     await scene.until_gone()
     return wrong + await oracles.after_deletion(scene)
@@ -53,10 +55,11 @@ async def _terminated(scene: Scene) -> list[str]:
     """A run that somebody ended in Temporal could not compensate: an undo does that at once."""
     await scene.apply("hold")
     await scene.until(lambda body: step_state(body, "test-try") == "Running", "testing")
-    scene.mark()
+    scene.shard.gate.turn()
+    scene.edited_behaviour = "succeed"
     await scene.terminate()
-    await scene.until_settled()
-    wrong = await oracles.after_failure(scene)
+    wrong = await oracles.settled_for_good(scene)
+    wrong += await (oracles.after_run(scene, tests=1) if scene.edits else oracles.after_failure(scene))
     await scene.delete()
     await scene.until_gone()
     return wrong + await oracles.after_deletion(scene)
@@ -65,7 +68,7 @@ async def _terminated(scene: Scene) -> list[str]:
 LIVES = {
     life.name: life
     for life in (
-        Life("success", _success),
+        Life("success", _success, turns=False),
         Life("deletion", _deletion),
         Life("undo", _undo),
         Life("terminated", _terminated),

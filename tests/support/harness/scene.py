@@ -36,6 +36,8 @@ class Scene:
     body: Json = field(default_factory=dict)
     """The resource as last read."""
     edits: int = 0
+    edited_behaviour: str = ""
+    """What the test does after an edit; empty: the same as before."""
     deleted: bool = False
     _approved: set[int] = field(default_factory=set)
 
@@ -56,7 +58,7 @@ class Scene:
         spec = {
             "source": {"configMap": {"name": "source"}},
             "build": {"procedure": "no-op-build"},
-            "tests": [{"name": "try", "procedure": "no-op-test", "parameters": {"behaviour": behaviour}}],
+            "tests": [_test(behaviour)],
             "sign": {"keySecretRef": {"name": "signing-key"}},
             "publish": {
                 "repository": f"{self.shard.registry_host}/{self.repository}",
@@ -76,7 +78,10 @@ class Scene:
     async def edit(self) -> None:
         """Change what is wanted: another revision. Gone or going, nothing can be wanted."""
         self.edits += 1
-        change = {"spec": {"build": {"parameters": {"mark": f"edit-{self.edits}"}}}}
+        changed: Json = {"build": {"parameters": {"mark": f"edit-{self.edits}"}}}
+        if self.edited_behaviour:
+            changed["tests"] = [_test(self.edited_behaviour)]
+        change = {"spec": changed}
         with suppress(GoneError, ConflictError):
             await self._request("PATCH", body=change, content_type=MERGE_PATCH)
 
@@ -95,10 +100,6 @@ class Scene:
         document = {"apiVersion": names.API_VERSION, "kind": "Approval", "metadata": metadata, "spec": spec}
         await self.shard.plane.apply(f"{self.path.rpartition('/imagebuilds')[0]}/approvals/{name}", document)
         self._approved.add(run["number"])
-
-    def mark(self) -> None:
-        """What comes from here on is this life's own; what came before, others have as well."""
-        self.shard.gate.marked = len(self.shard.gate.journal)
 
     async def terminate(self) -> None:
         """End its run as a person with Temporal's own interface can."""
@@ -150,6 +151,10 @@ class Scene:
     async def until_settled(self) -> Json:
         """Wait until the status speaks of the spec as it is, and says that a run is over and taken back."""
         return await self.until(settled, "settled")
+
+
+def _test(behaviour: str) -> Json:
+    return {"name": "try", "procedure": "no-op-test", "parameters": {"behaviour": behaviour}}
 
 
 def status_of(body: Json) -> Json:

@@ -58,13 +58,17 @@ def test_a_case_can_be_read_from_how_it_is_written(life: str, kind: Kind) -> Non
     assert Case.parse(str(case)) == case
 
 
+def test_a_task_that_was_handed_out_can_only_get_lost() -> None:
+    tried = cases(LIVES["success"], FOUND, [TASK], list(Kind))
+    assert [case.fault for case in tried] == [Fault(Kind.RESET, TASK)]
+
+
 def test_before_and_after_are_tried_where_they_differ() -> None:
     tried = cases(LIVES["success"], FOUND, FOUND.always, [Kind.KILL_BEFORE, Kind.KILL_AFTER])
     assert [str(case.fault).partition("#")[0] for case in tried] == [
         "kill-before@operator/kubernetes/patch imagebuilds/status",
         "kill-after@operator/kubernetes/patch imagebuilds/status",
         "kill-before@operator/kubernetes/get imagebuilds",
-        "kill-after@worker/temporal/PollActivityTaskQueue image_build.sign",
     ]
 
 
