@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
-from hack.bench import floors, measures, report
+from hack.bench import floors, hardships, measures, report
 from hack.bench.children import Meter
 from hack.bench.cluster_api import ClusterApi, Json
 from hack.bench.figures import Floor, ratio, rounded
@@ -24,7 +24,8 @@ from hack.cluster import handle
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = (100, 300, 1000)
-FULL_SIZES = (100, 300, 1000, 3000)
+FULL_SIZES = (100, 300, 1000, 5000)
+HARDSHIPS = 1000
 JUDGED = 300
 
 Say = Callable[[str], None]
@@ -66,7 +67,7 @@ async def _burst(on: Stage, count: int, activities: int, patches_per_s: float, s
     }
 
 
-async def _measure(scene: Scene, sizes: tuple[int, ...], say: Say) -> Json:
+async def _measure(scene: Scene, sizes: tuple[int, ...], live: int, say: Say) -> Json:
     async with ClusterApi(scene.cluster.kubeconfig) as admin:
         raw = await _raw(scene, admin, say)
         operator = scene.operator()
@@ -74,9 +75,19 @@ async def _measure(scene: Scene, sizes: tuple[int, ...], say: Say) -> Json:
         try:
             await scene.until_ready()
             async with stage(scene, admin, operator) as on:
-                return await _measured(on, raw, sizes, say)
+                found = await _measured(on, raw, sizes, say)
+                return found | (await _hardships(on, live, say) if live else {})
         finally:
             operator.kill()
+
+
+async def _hardships(on: Stage, live: int, say: Say) -> Json:
+    await on.delete_all()
+    say(f"SIGKILL with {live} live runs")
+    kill = await hardships.killed(on, live)
+    await on.delete_all()
+    say(f"{live} deleted in mid-run")
+    return {"killed": kill, "deleted_in_mid_run": await hardships.deleted(on, live)}
 
 
 async def _measured(on: Stage, raw: Json, sizes: tuple[int, ...], say: Say) -> Json:
@@ -142,7 +153,7 @@ def _ceiling(raw: Json, judged: Json) -> str:
     )
 
 
-def run(console: Console, name: str, sizes: tuple[int, ...], output: Path, keep: bool) -> int:
+def run(console: Console, name: str, sizes: tuple[int, ...], live: int, output: Path, keep: bool) -> int:
     begun = time.monotonic()
 
     def say(text: str) -> None:
@@ -155,7 +166,7 @@ def run(console: Console, name: str, sizes: tuple[int, ...], output: Path, keep:
     try:
         with tempfile.TemporaryDirectory(prefix="bascule-bench-") as folder:
             scene = prepare(name, Path(folder))
-            result = asyncio.run(_measure(scene, sizes, say))
+            result = asyncio.run(_measure(scene, sizes, live, say))
             result |= {
                 "machine": machine,
                 "versions": report.versions(scene.cluster, result["raw"].pop("temporal")),
@@ -178,11 +189,13 @@ def main() -> int:
     parser.add_argument("--name", default="bascule-bench", help="name of the cluster (default: bascule-bench)")
     parser.add_argument("--size", choices=("default", "full"), default="default", help="full: larger bursts as well")
     parser.add_argument("--sizes", type=int, nargs="+", help="these bursts instead")
+    parser.add_argument("--live", type=int, help="runs that are live while the operator is killed, or all are deleted")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json", help="where the figures go")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     options = parser.parse_args()
     sizes = tuple(options.sizes or (FULL_SIZES if options.size == "full" else SIZES))
-    return run(Console(), options.name, sizes, options.output, options.keep)
+    live = options.live if options.live is not None else HARDSHIPS * (options.size == "full")
+    return run(Console(), options.name, sizes, live, options.output, options.keep)
 
 
 if __name__ == "__main__":

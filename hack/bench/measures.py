@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
+from bascule_api import names
 from hack.bench import figures
 from hack.bench.children import Meter, cpu_seconds, peak_mib, rss_mib
 from hack.bench.cluster_api import Json
@@ -31,7 +32,7 @@ async def burst(on: Stage, count: int) -> Json:
     """So many at once, until the last is over."""
     prefix = f"burst{count}-{time.time_ns()}-"
     audit, worker, meter = on.audit(), Tail(on.worker.output), Meter(on.pids())
-    counters, rss = await on.scene.metrics(), rss_mib(on.operator.pid)
+    counters, rss, calls = await on.scene.metrics(), rss_mib(on.operator.pid), await on.scene.worker_metrics()
     begun = time.time()
     created = await on.create([image_build(f"{prefix}{number}") for number in range(count)])
     await on.watcher.until(all_terminal(count), prefix, 60 + count)
@@ -40,7 +41,10 @@ async def burst(on: Stage, count: int) -> Json:
     await asyncio.sleep(CALM_SECONDS)
     seen, found, done = on.watcher.named(prefix), on.writes(audit), figures.finished(worker.lines(), epoch)
     requests = _requests(counters, await on.scene.metrics(), count)
+    requests["worker"] = _calls(calls, await on.scene.worker_metrics(), count)
     return await _fate(on, seen, begun) | {
+        "history": await _history(on, seen),
+        "grpc_per_run": rounded(sum(requests["temporal"].values()) + sum(requests["worker"].values()), 1),
         "created_s": rounded(created),
         "activities_per_run": rounded(len(done) / count, 2),
         "writes": _written(found, seen),
@@ -82,6 +86,26 @@ def _requests(before: str, after: str, count: int) -> Json:
             ("temporal", "bascule_operator_temporal_requests_total", ("call", "outcome")),
         )
     }
+
+
+def _calls(before: str, after: str, count: int) -> dict[str, float]:
+    """The worker's calls of Temporal per resource, long polls included, by the SDK's own counters."""
+    found: dict[str, float] = {}
+    for name in ("temporal_request", "temporal_long_request"):
+        values = (figures.metric(text, name, ("operation",)) for text in (before, after))
+        found |= figures.gained(*values, count)
+    return found
+
+
+async def _history(on: Stage, seen: list[Seen], samples: int = 20) -> Json:
+    """What Temporal keeps of one run: the mean over some."""
+    sizes, events = [], []
+    for one in seen[:samples]:
+        handle = on.temporal.get_workflow_handle(names.workflow_id("ImageBuild", one.uid, 1))
+        info = (await handle.describe()).raw_description.workflow_execution_info
+        sizes.append(info.history_size_bytes)
+        events.append(info.history_length)
+    return {"bytes": round(sum(sizes) / len(sizes)), "events": rounded(sum(events) / len(events), 1)}
 
 
 async def status_lag(on: Stage) -> Json:

@@ -33,6 +33,11 @@ DEFINITIONS = {
     "start_overhead": "from a resource on the watch to the start of its workflow, less the p50 of a raw start",
     "visible_changes": "versions of a resource that differ in phase, steps, conditions, image or history",
     "writes_besides_visible_changes": "writes of the resource and its status less visible changes, while it lives",
+    "history": "bytes and events that Temporal keeps of one run, as it counts them itself",
+    "grpc_per_run": "calls of Temporal by operator and worker, long polls included",
+    "killed": "SIGKILL with so many runs live, started again 20 s later: until a resource applied then shows Running, "
+    "and until every build that had ended shows so",
+    "deleted_in_mid_run": "so many deleted while they run: until the last has compensated and is gone",
     "idle_writes": "writes of the operator in 60 s in which nothing happens",
     "rss_mib_per_1000": "resident memory of an operator that was just started with all resources of the largest burst "
     "there, less that of one started with none, per 1,000",
@@ -69,13 +74,16 @@ def _mark(value: float, good: bool) -> str:
 
 def tell(console: Console, result: Json) -> None:
     """Print what matters, each with its aim."""
-    bursts = Table("burst", "started", "over", "floor", "ratio", "to both", "of CPU", "lost", "twice")
+    bursts = Table(
+        "burst", "started", "over", "floor", "ratio", "to both", "of CPU", "lost", "twice", "history", "gRPC"
+    )
     for size, one in result["burst"].items():
         bursts.add_row(
             size, f"{one['to_all_started_s']:.1f} s", f"{one['to_all_terminal_s']:.1f} s", f"{one['floor_s']:.1f} s",
             _mark(one["ratio_to_floor"], one["ratio_to_floor"] >= 0.6),
             f"{one['ratio_to_both_floors']:g}", f"{one['ratio_of_cpu']:g}",
             _mark(one["lost"], not one["lost"]), _mark(one["duplicates"], not one["duplicates"]),
+            f"{one['history']['bytes'] / 1024:.0f} KiB", f"{one['grpc_per_run']:g}",
         )  # fmt: skip
     table = Table("figure", "value", "aim")
     rows = [
@@ -89,6 +97,9 @@ def tell(console: Console, result: Json) -> None:
     ]
     for name, value, aim in rows:
         table.add_row(name, _mark(value, value <= aim), f"≤ {aim:g}")
+    for title, found in (("killed", result.get("killed")), ("deleted in mid-run", result.get("deleted_in_mid_run"))):
+        if found:
+            table.add_row(title, ", ".join(f"{name} {value}" for name, value in found.items()), "")
     raw = Table("raw floor", "per second")
     for name, value in result["raw"].items():
         if name.endswith("_per_s"):

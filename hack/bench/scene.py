@@ -44,6 +44,8 @@ class Scene:
     keys: Path
     tenant_file: Path
     http_port: int
+    worker_port: int
+    """Where the worker tells its counters."""
 
     def operator(self) -> Child:
         """The operator as a process on this machine, under its own service account."""
@@ -60,7 +62,7 @@ class Scene:
         """A worker process for as long as the block: the real one without effects, or the raw one."""
         arguments = ["--address", self.cluster.temporal_address]
         arguments += ["--tenant", str(self.tenant_file), "--keys", str(self.keys)]
-        arguments += ["--raw", RAW_NAMESPACE] if raw else []
+        arguments += ["--raw", RAW_NAMESPACE] if raw else ["--metrics-port", str(self.worker_port)]
         child = Child(self.folder, "raw-worker" if raw else "worker", "hack.bench.worker", arguments, {})
         child.start()
         try:
@@ -77,8 +79,12 @@ class Scene:
         return found | {name: child.pid for name, child in children.items()}
 
     async def metrics(self) -> str:
-        async with aiohttp.ClientSession() as session, session.get(self._url("metrics")) as answer:
-            return await answer.text()
+        """The operator's counters."""
+        return await _text(self._url("metrics"))
+
+    async def worker_metrics(self) -> str:
+        """The counters of the worker's Temporal client."""
+        return await _text(f"http://127.0.0.1:{self.worker_port}/metrics")
 
     async def until_ready(self) -> float:
         """Wait for the operator's readiness; returns how long that took."""
@@ -101,6 +107,11 @@ class Scene:
         return await Client.connect(self.cluster.temporal_address, namespace=namespace)
 
 
+async def _text(url: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return await answer.text()
+
+
 def prepare(name: str, folder: Path) -> Scene:
     """A cluster with everything but operator and workers, which are started here."""
     cluster = handle.up(name)
@@ -121,6 +132,7 @@ def prepare(name: str, folder: Path) -> Scene:
         keys=_payload_keys(cluster, folder),
         tenant_file=_tenant(cluster, folder),
         http_port=_free_port(),
+        worker_port=_free_port(),
     )
 
 

@@ -75,12 +75,17 @@ class Stage:
         await self.admin.create_all(_PATH, builds)
         return time.monotonic() - begun
 
+    async def delete_named(self, prefix: str) -> None:
+        """Ask for the deletion of all with this prefix, as quickly as the API server takes it."""
+        paths = [f"{_PATH}/{one.name}" for one in self.watcher.named(prefix)]
+        await asyncio.gather(*(self.admin.request("DELETE", path) for path in paths))
+
     async def delete_all(self) -> Json:
         """Delete every ImageBuild. Returns how long it took, with the operator's part."""
         there = sum(one.gone is None for one in self.watcher.seen.values())
         tail, begun = self.audit(), time.monotonic()
         await self.admin.request("DELETE", _PATH)
-        await self.watcher.until(all_gone, "", 300)
+        await self.watcher.until(all_gone, "", 300 + there / 5)
         seconds = time.monotonic() - begun
         await asyncio.sleep(CALM_SECONDS)
         return {

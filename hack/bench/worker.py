@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from bascule_api.tenants import Tenant
@@ -34,7 +35,7 @@ class _OneTenant:
         return {self._tenant.metadata.name: self._tenant}
 
 
-async def serve(address: str, tenant: Tenant, keys: Path, stop: asyncio.Event) -> None:
+async def serve(address: str, tenant: Tenant, keys: Path, metrics_port: int, stop: asyncio.Event) -> None:
     """Serve one tenant with everything real but the executor. The audit log goes to standard output."""
     equipment = Equipment(
         connections=TemporalConnections(PlatformTemporal(address), no_secrets),
@@ -44,6 +45,7 @@ async def serve(address: str, tenant: Tenant, keys: Path, stop: asyncio.Event) -
         audit=StdoutAudit(),
         grace=timedelta(seconds=1),
         identity="bascule-bench",
+        runtime=Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}"))),
     )
     await Supervisor(equipment, _OneTenant(tenant)).run(stop)
 
@@ -74,7 +76,7 @@ async def _main(options: argparse.Namespace) -> None:
     if options.raw:
         await serve_raw(options.address, options.raw, float(tenant.spec.limits.activities_per_second), stop)
     else:
-        await serve(options.address, tenant, options.keys, stop)
+        await serve(options.address, tenant, options.keys, options.metrics_port, stop)
 
 
 def main() -> int:
@@ -82,6 +84,7 @@ def main() -> int:
     parser.add_argument("--address", required=True, help="host:port of Temporal")
     parser.add_argument("--tenant", required=True, type=Path, help="file with the Tenant as JSON")
     parser.add_argument("--keys", required=True, type=Path, help="folder of the payload keys")
+    parser.add_argument("--metrics-port", type=int, default=0, help="where the client's counters are told")
     parser.add_argument("--raw", default="", metavar="NAMESPACE", help="serve the raw workflow there instead")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     asyncio.run(_main(parser.parse_args()))
