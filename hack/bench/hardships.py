@@ -15,7 +15,7 @@ from hack.bench.scene import image_build
 from hack.bench.stage import Stage, Tail, all_gone, all_terminal
 from hack.bench.watching import Seen
 
-_BUILD_SECONDS = (60.0, 90.0)
+_BUILD_SECONDS = (30.0, 60.0)
 """Builds live at least so long once they run: all of them together, and through what is done to them."""
 _AWAY_SECONDS = 20.0
 
@@ -46,7 +46,7 @@ async def killed(on: Stage, count: int) -> Json:
     """SIGKILL with so many runs live, start 20 s later: until the next resource is served, and all statuses right."""
     prefix = f"killed-{time.time_ns()}-"
     worker = Tail(on.worker.output)
-    await _live(on, prefix, count, _BUILD_SECONDS[0] + count / 50)
+    await _live(on, prefix, count, _BUILD_SECONDS[0] + count / 10)
     on.operator.kill()
     await asyncio.sleep(_AWAY_SECONDS)
     done = figures.finished(worker.lines(), epoch)
@@ -71,7 +71,7 @@ async def killed(on: Stage, count: int) -> Json:
 async def deleted(on: Stage, count: int) -> Json:
     """So many are deleted while they run: until the last has compensated and is gone."""
     prefix = f"deleted-{time.time_ns()}-"
-    await _live(on, prefix, count, _BUILD_SECONDS[1] + count / 50)
+    await _live(on, prefix, count, _BUILD_SECONDS[1] + count / 10)
     begun = time.monotonic()
     await on.delete_named(prefix)
     settled = await on.watcher.until(all_gone, prefix, 300 + count)
