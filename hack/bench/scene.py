@@ -108,8 +108,17 @@ class Scene:
 
 
 async def _text(url: str) -> str:
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        return await answer.text()
+    """What is there; a process that was just started may need a moment."""
+    deadline = time.monotonic() + _PATIENCE
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(url) as answer:
+                    return await answer.text()
+            except aiohttp.ClientConnectorError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
 
 
 def prepare(name: str, folder: Path) -> Scene:
