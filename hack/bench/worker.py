@@ -37,15 +37,16 @@ class _OneTenant:
 
 async def serve(address: str, tenant: Tenant, keys: Path, metrics_port: int, stop: asyncio.Event) -> None:
     """Serve one tenant with everything real but the executor. The audit log goes to standard output."""
+    metrics = PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics))
     equipment = Equipment(
-        connections=TemporalConnections(PlatformTemporal(address), no_secrets),
+        connections=TemporalConnections(PlatformTemporal(address), no_secrets, runtime=runtime),
         keyring=Keyring.from_directory(keys),
         ports=executor.ports(),
         policy=SameTenantPolicy,
         audit=StdoutAudit(),
         grace=timedelta(seconds=1),
         identity="bascule-bench",
-        runtime=Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}"))),
     )
     await Supervisor(equipment, _OneTenant(tenant)).run(stop)
 
