@@ -92,8 +92,8 @@ def _calls(before: str, after: str, count: int) -> dict[str, float]:
     """The worker's calls of Temporal per resource, long polls included, by the SDK's own counters."""
     found: dict[str, float] = {}
     for name in ("temporal_request", "temporal_long_request"):
-        values = (figures.metric(text, name, ("operation",)) for text in (before, after))
-        found |= figures.gained(*values, count)
+        first, last = (figures.metric(text, name, ("operation",)) for text in (before, after))
+        found |= figures.gained(first, last, count)
     return found
 
 
