@@ -108,9 +108,8 @@ async def test_ten_cases_chosen_by_the_commit_or_the_one_that_is_named(
         await judge(lab, named, [Case.parse(named)], 1)
         return
     every: list[Case] = []
-    for life in LIVES.values():
-        found = await lab.found(life)
-        every += cases(life, found, found.always, [*KILLS, Kind.EDIT, Kind.DELETE, Kind.RESET])
+    for name, found in (await lab.found_all()).items():
+        every += cases(LIVES[name], found, found.always, [*KILLS, Kind.EDIT, Kind.DELETE, Kind.RESET])
     what = f"ten of {len(every)} cases, BASCULE_FAULT_SEED={_seed()}"
     await judge(lab, what, sample(every, 10, _seed()), 10)
 

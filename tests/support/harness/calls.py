@@ -56,7 +56,9 @@ def kubernetes(who: str, method: str, path: str, query: Mapping[str, str]) -> Ca
     verb = _VERBS.get(method, "get" if named else "list")
     if query.get("watch") in ("true", "1"):
         verb = "watch"
-    return Call(who, "kubernetes", f"{verb} {resource}", method != "GET", path)
+    # One run's objects, not those that a watch begins with.
+    whose = " of a run" if verb == "list" and "=" in query.get("labelSelector", "") else ""
+    return Call(who, "kubernetes", f"{verb} {resource}{whose}", method != "GET", path)
 
 
 def registry(who: str, method: str, path: str) -> Call:
