@@ -246,6 +246,17 @@ class Publication(ApiModel):
     """Whether its run kept a copy of that login. An undo workflow deletes it, releases only where effects stay."""
 
 
+class Elsewhere(ApiModel):
+    """What one run made, or may have made, outside of the registry."""
+
+    run: Annotated[int, Field(ge=1)]
+    """Number of the run."""
+    procedure: ShortText = ""
+    """Name of the Procedure that deletes it; empty: none was named when the run started."""
+    artifacts: Annotated[list[BuildArtifact], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """What the build reported. The Procedure looks by the run's name as well."""
+
+
 class ImageBuildEffects(ApiModel):
     """The closed record that undoing works from, written by the operator and checked against the registry."""
 
@@ -259,6 +270,11 @@ class ImageBuildEffects(ApiModel):
     """Name of the Secret with the registry's login."""
     standing: Annotated[list[Publication], Field(max_length=4, json_schema_extra=ATOMIC)] = []
     """Publications of finished runs that stand, the latest first."""
+    undo_procedure: ShortText = ""
+    """Name of the Procedure that deletes what the current or last run makes outside of the registry, if there is
+    one."""
+    elsewhere: Annotated[list[Elsewhere], Field(max_length=5, json_schema_extra=ATOMIC)] = []
+    """What finished runs made there and what still stands, the latest first."""
 
 
 class ImageBuildStatus(RunStatus):
@@ -275,11 +291,17 @@ class ImageBuildStatus(RunStatus):
 
     @property
     def stands(self) -> bool:
-        return bool(self.effects.standing) if self.effects else self.published is not None
+        effects = self.effects
+        return bool(effects.standing or effects.elsewhere) if effects else self.published is not None
 
     @property
     def keeps(self) -> bool:
         return self.effects is not None and any(publication.kept for publication in self.effects.standing)
+
+    @property
+    def logs_in(self) -> bool:
+        effects = self.effects
+        return effects is not None and any((effects.secret, *(known.secret for known in effects.standing), self.keeps))
 
     @property
     def recorded(self) -> bool:
@@ -329,7 +351,12 @@ class ImageBuildUndoInput(UndoInput):
     effects: ImageBuildEffects
     """`standing` has only the publications that are to be taken back too: none while the resource lives on, none where
     what finished runs published stays. What the run itself did is taken back as well, published or not. A publication
-    without tags was overtaken by later ones: its digest goes unless a tag points at it."""
+    without tags was overtaken by later ones: its digest goes unless a tag points at it. `elsewhere` has what is to be
+    deleted outside of the registry: that of the run itself, and with those publications that of the runs before."""
+    procedures: dict[str, PinnedProcedure] = {}
+    """Procedures that `effects.elsewhere` names, as they are now: the latest one knows best what to delete."""
+    unpinned: dict[str, str] = {}
+    """Those of them that cannot be used, by name, with the reason: what they would delete is left and told."""
 
 
 KIND = Kind(

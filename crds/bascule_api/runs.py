@@ -375,6 +375,11 @@ class RunStatus(ApiModel):
         return False
 
     @property
+    def logs_in(self) -> bool:
+        """Whether undoing logs in somewhere, so that a run whose undoing failed may have kept a copy of a login."""
+        return False
+
+    @property
     def recorded(self) -> bool:
         """Whether the record that undoing works from is there."""
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -95,7 +95,12 @@ async def write_status(kube: Kube, key: Key, body: Json, status: Json) -> Json:
 
 
 async def start_run(
-    temporal: Temporal, place: Place, workflow_id: str, run: RunIdentity, message: RunInput | UndoInput
+    temporal: Temporal,
+    place: Place,
+    workflow_id: str,
+    run: RunIdentity,
+    message: RunInput | UndoInput,
+    delay: timedelta | None = None,
 ) -> str:
     """Start the run's workflow, or the one that undoes it, and return Temporal's id of the execution.
 
@@ -121,6 +126,7 @@ async def start_run(
                 ]
             ),
             static_summary=f"{run.namespace}/{run.name}",
+            start_delay=delay,
             rpc_timeout=CALL_TIMEOUT,
         )
     if handle.result_run_id is None:

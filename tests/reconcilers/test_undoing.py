@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +23,11 @@ from tests.support.scripted_builds import digest
 
 ALWAYS = {"compensation": {"onDelete": "Always"}}
 NEVER = {"compensation": {"onDelete": "Never"}}
+PRIVATE = {
+    "repository": "registry.example.com/acme/web",
+    "tags": ["v1"],
+    "secretRef": {"name": "registry"},
+}
 Body = dict[str, Any]
 
 
@@ -283,7 +289,59 @@ class TestFailedCompensations:
         assert await served.runs() == [f"imagebuild/{uid}/1", f"imagebuild/{uid}/1/undo/1", f"imagebuild/{uid}/2"]
 
 
+class TestElsewhere:
+    """What builds make outside of a registry is deleted by the Procedure that the build's one names."""
+
+    async def test_the_procedure_is_pinned_by_the_undo_and_a_missing_one_is_told(self, served: Lab) -> None:
+        text = {"name": "behaviour", "type": "string"}
+        builds, deletes = f"{served.tenant}-build", f"{served.tenant}-undo"
+        procedure: Body = {"template": {"container": {"image": "example.com/step:1"}}}
+        undo = procedure | {"uses": ["ImageBuild/undo"], "parameters": [{"name": "artifacts", "type": "array"}]}
+        await served.apply("Procedure", deletes, undo)
+        await served.apply(
+            "Procedure", builds, procedure | {"uses": ["ImageBuild/build"], "parameters": [text], "undo": deletes}
+        )
+        spec: Body = {"build": {"procedure": builds, "parameters": {"behaviour": "succeed"}}} | ALWAYS
+        key = await served.build(spec=spec, repository="registry.example.com/acme/undo-fails")
+        body = await served.until_phase(key, "Succeeded")
+        assert body["status"]["effects"]["elsewhere"] == [{"run": 1, "procedure": deletes}]
+        await served.delete(Key("Procedure", "", deletes))
+        await served.delete(key)
+        await served.until_reason(key, "CompensationFailed")
+        first = await undo_input(served, f"{workflow_of(body)}/undo/1")
+        assert f"there is no Procedure {deletes}" in first.unpinned[deletes]
+        await served.apply("Procedure", deletes, undo)
+        await served.annotate(key, requested_at="again")
+        await served.until(key, lambda found: _attempt(found) == 2, "was tried again")
+        await served.until_reason(key, "CompensationFailed")
+        second = await undo_input(served, f"{workflow_of(body)}/undo/2")
+        assert (list(second.procedures), second.unpinned) == ([deletes], {})
+
+
 class TestForce:
+    async def test_a_login_that_a_failed_compensation_kept_is_released(self, served: Lab) -> None:
+        key = await served.build(behaviour="stubborn", spec={"publish": PRIVATE})
+        body = await served.until_phase(key, "Running")
+        await served.delete(key)
+        await served.until_reason(key, "CompensationFailed")
+        await served.annotate(key, force_delete="the registry is gone for good")
+        await served.until_gone(key)
+        message = await undo_input(served, f"{workflow_of(body)}/undo/1")
+        assert (message.undo, message.final, message.abandoned) == (False, True, False)
+
+    async def test_of_a_live_run_it_is_released_once_that_had_its_time(self, served: Lab) -> None:
+        key = await served.build(behaviour="stubborn", spec={"publish": PRIVATE})
+        body = await served.until_phase(key, "Running")
+        await served.stop_workers()
+        await served.delete(key)
+        await served.until_reason(key, "Deleting")
+        await served.annotate(key, force_delete="now")
+        await served.until_gone(key)
+        client = await served.client()
+        history = client.get_workflow_handle(f"{workflow_of(body)}/undo/1").fetch_history_events()
+        started = (await anext(history)).workflow_execution_started_event_attributes
+        assert started.first_workflow_task_backoff.ToTimedelta() == timedelta(minutes=90)
+
     async def test_a_failed_compensation_is_let_go_of_on_record(
         self, served: Lab, caplog: pytest.LogCaptureFixture
     ) -> None:

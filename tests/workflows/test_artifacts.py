@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bascule_api.conditions import CompensationState, Phase
-from bascule_api.image_builds import BuildArtifact, ImageBuildInput
+from bascule_api.image_builds import BuildArtifact, Elsewhere, ImageBuildInput, ImageBuildUndoInput
 from bascule_workers.plans.outcomes import Failed, Lost, Outcome
+from bascule_workers.ports.audit import Moment
+from bascule_workers.workflows import undo
+from tests.support import undos
 from tests.support.fake_registry import digest_of
 from tests.support.fake_world import World
 from tests.support.runs import CANDIDATES, RUN_IMAGE, Runs, image_build, procedure
+from tests.support.undos import undo_of
 
 UNDO = procedure(
     "delete-images",
@@ -178,3 +184,100 @@ async def test_a_build_found_pushed_after_it_was_lost_has_its_artifacts_looked_f
     await runs.carried_out(build)
 
     assert deletions(world) == [[]]
+
+
+# After the run's end
+
+
+def undoing(build: ImageBuildInput, *made: Elsewhere, **changes: Any) -> ImageBuildUndoInput:
+    """The undo of a run, with the Procedure that deletes pinned as the operator pins it."""
+    given = {"procedures": {"delete-images": UNDO}} | changes
+    return undo_of(build, elsewhere=list(made), **given)
+
+
+def by_run(world: World) -> list[str]:
+    """Under the name of which run each deletion was asked for."""
+    jobs = [job for job in world.steps.every.values() if job["metadata"]["labels"]["bascule.dev/step"] == "undo-build"]
+    env = [job["spec"]["template"]["spec"]["containers"][0]["env"] for job in jobs]
+    return [next(item["value"] for item in items if item["name"] == "BASCULE_RUN") for items in env]
+
+
+async def test_of_a_run_that_was_terminated_in_its_build_what_it_made_elsewhere_is_looked_for(
+    runs: Runs, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undo, "LAST_WORDS", timedelta(seconds=0.1))
+    build = packed()
+    held = world.troubles.hold("build")
+    handle = await runs.start(build)
+    await held.began.wait()
+    world.troubles.release_holds()
+    await handle.terminate(reason="by hand")
+    async with asyncio.timeout(30):
+        await world.audit.happened(Moment.CANCELLED)
+
+    undone = await undos.undone(runs, undoing(build, Elsewhere(run=1, procedure="delete-images")))
+
+    assert (undone.state, undone.left) == ("Succeeded", [])
+    assert (deletions(world), by_run(world)) == ([[]], [f"{build.run.uid}/1"])
+    order = list(world.steps.looks)
+    assert order.index("stop") < order.index("undo-build")
+
+
+async def test_what_finished_runs_made_elsewhere_goes_with_the_resource(runs: Runs, world: World) -> None:
+    makes(world)
+    build = packed(compensation={"onDelete": "Always"})
+    story = await runs.carried_out(build)
+    assert story.result.image is not None
+    digest, artifacts = str(story.result.image.digest), story.result.image.artifacts
+    last = build.model_copy(update={"run": build.run.model_copy(update={"number": 2})})
+    made = [
+        Elsewhere(run=2, procedure="delete-images"),
+        Elsewhere(run=1, procedure="delete-images", artifacts=artifacts),
+    ]
+    standing = [undos.publication(build, digest, v1=None)]
+
+    undone = await undos.undone(runs, undoing(last, *made, standing=standing, abandoned=False, final=True))
+
+    assert (undone.state, undone.left) == ("Succeeded", [])
+    told = dict(zip(by_run(world), deletions(world), strict=True))
+    assert told == {f"{build.run.uid}/1": ["mitchellh.amazonebs eu-west-1:ami-1"], f"{build.run.uid}/2": []}
+
+
+@pytest.mark.parametrize(
+    ("made", "changes", "left"),
+    [
+        pytest.param(
+            Elsewhere(run=1, procedure="delete-images"),
+            {"procedures": {}, "unpinned": {"delete-images": "there is no Procedure delete-images"}},
+            ["what the build made elsewhere: run 1: there is no Procedure delete-images"],
+            id="its Procedure is gone",
+        ),
+        pytest.param(
+            Elsewhere(run=1, artifacts=[BuildArtifact(builder="b", id="ami-1")]),
+            {},
+            ["b ami-1", "what the build made elsewhere: run 1: no Procedure deletes it"],
+            id="none was named",
+        ),
+    ],
+)
+async def test_what_cannot_be_deleted_is_left_and_another_attempt_deletes_it(
+    runs: Runs, world: World, made: Elsewhere, changes: dict[str, Any], left: list[str]
+) -> None:
+    build = packed()
+
+    failed = await undos.undone(runs, undoing(build, made, abandoned=False, **changes))
+    mended = made.model_copy(update={"procedure": "delete-images"})
+    again = await undos.undone(runs, undoing(build, mended, abandoned=False, attempt=2))
+
+    assert (failed.state, failed.left) == ("Failed", left)
+    assert (again.result.compensation.state.settled, again.left) == (True, [])
+    assert len(deletions(world)) == 1
+
+
+async def test_releases_delete_nothing_that_was_made_elsewhere(runs: Runs, world: World) -> None:
+    made = Elsewhere(run=1, procedure="delete-images")
+
+    undone = await undos.undone(runs, undoing(packed(), made, undo=False, abandoned=False, final=True))
+
+    assert undone.left == []
+    assert deletions(world) == []

@@ -179,6 +179,20 @@ async def test_a_compensation_that_failed_keeps_the_login_for_the_next_attempt(r
     assert kept(world) == []
 
 
+async def test_after_letting_go_of_a_compensation_that_failed_no_login_stays(runs: Runs, world: World) -> None:
+    """What the operator starts then; the registry is as far away as before."""
+    world.steps.script["test-smoke"] = [Failed("exit code 3", exit_code=3)]
+    world.troubles.before["delete"] = [RegistryUnavailableError("the registry is away") for _ in range(1000)]
+    build = private(on_delete="WhenUnfinished")
+    await runs.carried_out(build)
+    assert kept(world) == [credentials.kept_name(build.run)]
+
+    released = await undos.undone(runs, undo_of(build, undo=False, abandoned=False, final=True, timeout_seconds=60))
+
+    assert released.state == "Failed"
+    assert kept(world) == []
+
+
 async def test_a_deleted_resource_whose_effects_stay_only_releases(runs: Runs, world: World) -> None:
     held = world.troubles.hold_after("tag")
     build = private(on_delete="Never")

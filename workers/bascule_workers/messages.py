@@ -184,6 +184,8 @@ class DeleteArtifactsRequest(StepRequest):
     """As far as they are known."""
     job: JobRequest | None = None
     """The step that deletes them; None where the build's Procedure names none."""
+    problem: str = ""
+    """Why there is no such step although something may be there: it is left, and told along with what is known."""
 
 
 class TestReport(ApiModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bascule_api.conditions import CompensationState, ConditionType, Phase
 from bascule_api.image_builds import (
     ImageBuildEffects,
@@ -12,8 +14,10 @@ from bascule_api.image_builds import (
     Publication,
     PublishedStatus,
 )
+from bascule_api.procedures import Procedure
 from bascule_api.progress import TenantFacts
 from bascule_api.runs import CompensationScope
+from bascule_operator.decisions import elsewhere
 from bascule_operator.decisions.moves import StartUndo
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import RunView
@@ -22,21 +26,25 @@ STANDING_LIMIT = 4
 """Publications that are remembered; what was overtaken goes first, then the oldest."""
 
 
-def recorded(subject: Subject, new: ImageBuildStatus, view: RunView) -> ImageBuildStatus:
+def recorded(
+    subject: Subject, new: ImageBuildStatus, view: RunView, procedures: Mapping[str, Procedure]
+) -> ImageBuildStatus:
     """The status with the record: of the intent that is written now, and of what stands once a run is over."""
     old, spec = subject.status, subject.spec
     if not isinstance(old, ImageBuildStatus) or new.run is None:
         return new
     effects, settled = new.effects, new.compensation is not None and new.compensation.state.settled
     if isinstance(view.result, ImageBuildResult) and _succeeded(old, new, view.result):
-        effects = _with_publication(effects or _of_published(new), old, view.result)
+        effects = _with_success(effects or _of_published(new), old, view.result)
     if settled and new.compensation is not None and _is_undone(old, new):
-        effects = _without(effects, new.compensation.scope, final=subject.deleting)
-        if new.compensation.scope is CompensationScope.ALL:
+        scope = new.compensation.scope
+        effects = _without(effects, scope, final=subject.deleting)
+        new = elsewhere.deleted(new, scope)
+        if scope is CompensationScope.ALL:
             told = [item for item in new.conditions if item.type != ConditionType.PUBLISHED]
             new = new.model_copy(update={"published": None, "conditions": told})
     if isinstance(spec, ImageBuildSpec) and (_is_new_intent(old, new) or (effects is None and not _is_over(new))):
-        effects = _intended(spec, effects)
+        effects = _intended(spec, effects, elsewhere.undo_named(spec, procedures))
     return new.model_copy(update={"effects": effects or _of_published(new)})
 
 
@@ -74,7 +82,7 @@ def _without(
     if effects is None:
         return None
     if scope is CompensationScope.ALL:
-        return effects.model_copy(update={"standing": []})
+        return effects.model_copy(update={"standing": [], "elsewhere": []})
     if not final:
         return effects
     return effects.model_copy(
@@ -82,7 +90,7 @@ def _without(
     )
 
 
-def _intended(spec: ImageBuildSpec, effects: ImageBuildEffects | None) -> ImageBuildEffects:
+def _intended(spec: ImageBuildSpec, effects: ImageBuildEffects | None, undo: str) -> ImageBuildEffects:
     publish = spec.publish
     return ImageBuildEffects(
         repository=publish.repository,
@@ -90,6 +98,8 @@ def _intended(spec: ImageBuildSpec, effects: ImageBuildEffects | None) -> ImageB
         tags=publish.tags,
         secret=publish.secret_ref.name if publish.secret_ref else "",
         standing=effects.standing if effects else [],
+        undo_procedure=undo,
+        elsewhere=effects.elsewhere if effects else [],
     )
 
 
@@ -114,10 +124,13 @@ def _publication(published: PublishedStatus, number: int, secret: str, *, kept: 
     )
 
 
-def _with_publication(
+def _with_success(
     effects: ImageBuildEffects | None, old: ImageBuildStatus, result: ImageBuildResult
 ) -> ImageBuildEffects | None:
-    if effects is None or old.run is None or result.published is None or not result.published.tags:
+    if effects is None or old.run is None:
+        return effects
+    effects = elsewhere.with_success(effects, old.run.number, result)
+    if result.published is None or not result.published.tags:
         return effects
     publication = _publication(result.published, old.run.number, effects.secret, kept=result.kept)
     return effects.model_copy(update={"standing": put_in(effects.standing, publication)})
@@ -158,17 +171,21 @@ def _bounded(standing: list[Publication]) -> list[Publication]:
     return kept
 
 
-def undo_input(subject: Subject, start: StartUndo, tenant: TenantFacts) -> ImageBuildUndoInput:
+def undo_input(
+    subject: Subject, start: StartUndo, tenant: TenantFacts, procedures: Mapping[str, Procedure]
+) -> ImageBuildUndoInput:
     """The input of the undo workflow. The record is complete, or the intent would not have come to a start."""
     status, spec, scope = subject.status, subject.spec, start.undo.scope
     if not isinstance(status, ImageBuildStatus):
         raise TypeError("an ImageBuild has an ImageBuildStatus")
     effects = status.effects
     if effects is None and isinstance(spec, ImageBuildSpec):
-        effects = _intended(spec, None)
+        effects = _intended(spec, None, elsewhere.undo_named(spec, procedures))
     if effects is None:
         raise TypeError("an undo is started with a record only")
     standing = effects.standing if scope is CompensationScope.ALL else []
+    made = elsewhere.to_delete(subject, effects, scope, procedures)
+    pins, problems = elsewhere.pinned(made, procedures)
     return ImageBuildUndoInput(
         run=start.identity,
         tenant=tenant,
@@ -177,5 +194,7 @@ def undo_input(subject: Subject, start: StartUndo, tenant: TenantFacts) -> Image
         undo=scope is not CompensationScope.RELEASES,
         abandoned=start.abandoned,
         final=start.final,
-        effects=effects.model_copy(update={"standing": standing}),
+        effects=effects.model_copy(update={"standing": standing, "elsewhere": made}),
+        procedures=pins,
+        unpinned=problems,
     )

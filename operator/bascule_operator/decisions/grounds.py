@@ -128,14 +128,20 @@ def _undo(procedure: Procedure, procedures: Mapping[str, Procedure]) -> list[Pin
     name, wanted = procedure.spec.undo, procedure.metadata.name
     if name is None:
         return []
+    found = pinned_undo(name, f"spec.undo of the Procedure {wanted}", procedures)
+    return found if isinstance(found, Problem) else [found]
+
+
+def pinned_undo(name: str, named_by: str, procedures: Mapping[str, Procedure]) -> PinnedProcedure | Problem:
+    """The Procedure that deletes what builds make elsewhere, if it is there and fit for it."""
     undo = procedures.get(name)
     if undo is None:
-        told = f"there is no Procedure {name}, which spec.undo of the Procedure {wanted} names: create it"
+        told = f"there is no Procedure {name}, which {named_by} names: create it"
         return Problem(Reason.PROCEDURE_NOT_FOUND, told)
     if Use.IMAGE_BUILD_UNDO not in undo.spec.uses or "artifacts" not in {item.name for item in undo.spec.parameters}:
         told = (
-            f"the Procedure {name} cannot take back what {wanted} makes: it needs the use {Use.IMAGE_BUILD_UNDO} "
-            "and a parameter artifacts"
+            f"the Procedure {name}, which {named_by} names, cannot take back what builds make elsewhere: "
+            f"it needs the use {Use.IMAGE_BUILD_UNDO} and a parameter artifacts"
         )
         return Problem(Reason.PROCEDURE_FORBIDDEN, told)
-    return [PinnedProcedure.of(undo)]
+    return PinnedProcedure.of(undo)

@@ -87,6 +87,8 @@ class StartUndo:
     """Whether the run was ended by others, so that something of it may still be at work."""
     final: bool
     """Whether the resource goes."""
+    delay_seconds: int = 0
+    """How long Temporal holds it back."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class LetGo:
     status: RunStatus
     run: RunRecord | None
     reason: str
+    release: StartUndo | None = None
+    """Deletes what was kept for an undoing that nobody will ask for any more."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ from bascule_operator.decisions.views import RunState, RunView
 
 LEFT_LIMIT = 50
 REASON_LIMIT = 256
+LAST_TRIES_SECONDS = 3600
+"""What is at work past its deadline tries each counterweight once more, within this time."""
 
 
 def on_delete(subject: Subject) -> OnDelete:
@@ -287,7 +289,34 @@ def let_go(observed: Observed) -> Decision:
         after = endings.ended(cancelled, result, RunView(), now)
     else:
         after = _over(subject, forced, now)
-    return LetGo(after, run if live else None, subject.force[:REASON_LIMIT])
+    return LetGo(after, run if live else None, subject.force[:REASON_LIMIT], _last_release(subject))
+
+
+def _last_release(subject: Subject) -> StartUndo | None:
+    """Releases only, for copies of logins: nobody is left to ask for an undoing that would need them.
+
+    A run or an undo workflow that is still at work has its own time for taking back, and needs the login until then.
+    """
+    run, before = _run(subject), subject.status.compensation
+    if not (run.workflow_id and subject.status.logs_in):
+        return None
+    attempt = (before.attempt if before else 0) + 1
+    timeout = (subject.spec.compensation if subject.spec else CompensationSpec()).timeout.seconds
+    busy = run.outcome is None or subject.undoing is not None
+    return StartUndo(
+        identity=identity_of(subject, run),
+        run=run,
+        undo=CompensationStatus(
+            state=CompensationState.RUNNING,
+            scope=CompensationScope.RELEASES,
+            attempt=attempt,
+            workflow_id=names.undo_workflow_id(subject.kind, subject.meta.uid, run.number, attempt),
+        ),
+        timeout_seconds=timeout,
+        abandoned=False,
+        final=True,
+        delay_seconds=timeout + LAST_TRIES_SECONDS if busy else 0,
+    )
 
 
 def _run(subject: Subject) -> RunRecord:

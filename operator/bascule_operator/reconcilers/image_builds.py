@@ -11,7 +11,7 @@ from bascule_api.image_builds import (
     ImageBuildStatus,
 )
 from bascule_api.runs import RunStatus
-from bascule_operator.decisions import effects, image_builds
+from bascule_operator.decisions import effects, elsewhere, image_builds
 from bascule_operator.decisions.image_builds import Published
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import RunView
@@ -26,7 +26,7 @@ def complete(world: World, key: Key, subject: Subject, new: RunStatus, view: Run
     if not isinstance(old, ImageBuildStatus) or not isinstance(new, ImageBuildStatus):
         raise TypeError("an ImageBuild has an ImageBuildStatus")
     told = image_builds.complete(old, new, view, _rivals(world.store, key, new), world.clock())
-    return effects.recorded(subject, told, view)
+    return effects.recorded(subject, told, view, world.store.procedures)
 
 
 def _rivals(store: Store, key: Key, status: ImageBuildStatus) -> list[Published]:
@@ -65,5 +65,6 @@ KIND = RunKind(
     wants=image_builds.wants,
     workflow_input=image_builds.workflow_input,
     undo_input=effects.undo_input,
+    undo_wants=elsewhere.wanted,
     complete=complete,
 )

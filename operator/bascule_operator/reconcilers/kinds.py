@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bascule_api.procedures import Procedure
 from bascule_api.progress import RunIdentity, RunInput, RunResult, TenantFacts, UndoInput
-from bascule_api.runs import RunSpec, RunStatus
+from bascule_api.runs import CompensationScope, RunSpec, RunStatus
 from bascule_operator.decisions.grounds import Wants
 from bascule_operator.decisions.moves import StartUndo
 from bascule_operator.decisions.subjects import Subject
@@ -27,6 +28,8 @@ class RunKind:
     fields: tuple[str, ...]
     wants: Callable[[Any], list[Wants]]
     workflow_input: Callable[[Any, RunIdentity, Grounds], RunInput]
-    undo_input: Callable[[Subject, StartUndo, TenantFacts], UndoInput]
+    undo_input: Callable[[Subject, StartUndo, TenantFacts, Mapping[str, Procedure]], UndoInput]
+    undo_wants: Callable[[Subject, CompensationScope | None, Mapping[str, Procedure]], set[str]]
+    """Names of the Procedures that an undo workflow rests on."""
     complete: Callable[[World, Key, Subject, RunStatus, RunView], RunStatus]
     """(world, key, resource as it was, new status, view) -> the new status with the kind's own fields."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from bascule_api import names
 from bascule_api.conditions import Reason
@@ -304,15 +305,9 @@ class RunsReconciler:
         self, key: Key, now: _Pass, subject: Subject, decision: moves.StartUndo
     ) -> tuple[bool, float | None]:
         run, workflow_id = decision.run, decision.undo.workflow_id
-        # It goes on under the tenant of the run, whatever claims the namespace now, ready or not.
-        await self._refresh(Key("Tenant", "", run.tenant))
-        facts = tenant_facts(run.tenant, self._world.store.tenants.get(run.tenant))
-        message = self._kind.undo_input(subject, decision, facts)
         extra = {"resource": str(key), "tenant": run.tenant, "workflow": workflow_id, "run": run.number}
         try:
-            run_id = await apply.start_run(
-                self._world.temporal, self._place(run), workflow_id, decision.identity, message
-            )
+            run_id = await self._begin_undo(subject, decision)
         except AlreadyStartedError:
             log.info("undo was started before", extra=extra)
             await self._describe(now, subject)
@@ -322,6 +317,18 @@ class RunsReconciler:
             return False, None
         log.info("undo started", extra=extra | {"run_id": run_id, "scope": decision.undo.scope})
         return True, moves.STARTED_SECONDS
+
+    async def _begin_undo(self, subject: Subject, decision: moves.StartUndo) -> str:
+        kind, store, tenant = self._kind, self._world.store, decision.run.tenant
+        wants = kind.undo_wants(subject, decision.undo.scope, store.procedures)
+        # It goes on under the tenant of the run, whatever claims the namespace now, ready or not.
+        keys = [Key("Tenant", "", tenant), *(Key("Procedure", "", name) for name in sorted(wants))]
+        await asyncio.gather(*(self._refresh(key) for key in keys))
+        facts = tenant_facts(tenant, store.tenants.get(tenant))
+        message = kind.undo_input(subject, decision, facts, store.procedures)
+        place, workflow_id = self._place(decision.run), decision.undo.workflow_id
+        delay = timedelta(seconds=decision.delay_seconds) or None
+        return await apply.start_run(self._world.temporal, place, workflow_id, decision.identity, message, delay)
 
     async def _let_go(self, key: Key, now: _Pass, subject: Subject, decision: moves.LetGo) -> tuple[bool, float | None]:
         """Forced by a person: what it leaves behind, and who said so as far as that is known, is put on record."""
@@ -333,12 +340,25 @@ class RunsReconciler:
                 await apply.cancel_run(self._world.temporal, place, decision.run.workflow_id, reason)
             except OperatorError as error:
                 log.warning("a run that is let go of was not asked to stop", extra={"error": str(error)})
+        if decision.release is not None:
+            await self._last_release(key, subject, decision.release)
         written = await self._project(key, now, subject, moves.Project(decision.status, then=True, urgent=True), None)
         told = let_go(decision.status, decision.reason, who)
         self._world.recorder.record(key, now.body, told)
         extra = {"resource": str(key), "uid": subject.meta.uid, "reason": decision.reason, "set_by": who}
         log.warning("audit: let go by force, what its runs made stays: %s", told.note, extra=extra)
         return written
+
+    async def _last_release(self, key: Key, subject: Subject, start: moves.StartUndo) -> None:
+        """Before it is written that it was forced: after that nothing of it is remembered."""
+        extra = {"resource": str(key), "workflow": start.undo.workflow_id}
+        try:
+            await self._begin_undo(subject, start)
+        except AlreadyStartedError:
+            log.info("release was started before", extra=extra)
+        except OperatorError as error:
+            where = f"{names.LABEL_KEPT_FOR}={subject.meta.uid}"
+            log.warning("a login may be left in a Secret labelled %s", where, extra=extra | {"error": str(error)})
 
     async def _cancel(self, key: Key, now: _Pass, decision: moves.CancelRun) -> tuple[bool, float | None]:
         run = decision.run

@@ -222,10 +222,13 @@ class ImageBuildActivities:
     async def delete_artifacts(self, request: DeleteArtifactsRequest) -> Done[Left] | NotYet:
         """Have what the build made outside of the registry deleted, by the Procedure that the build's one names."""
         if request.job is None:
-            return Done(value=Left(items=artifacts.words(request.artifacts)))
+            told = [f"{name}: {request.problem}" for name in ("what the build made elsewhere",) if request.problem]
+            return Done(value=Left(items=[*artifacts.words(request.artifacts), *told]))
         attempt = {"job_attempt": request.job_attempt, "note": request.note, "compensating": True}
         outcome = await self._jobs.run(request.job.model_copy(update=attempt), FailureType.STEP_FAILED)
-        return NotYet(reason=outcome.note) if isinstance(outcome, Running) else Done(value=Left())
+        if isinstance(outcome, Running):
+            return NotYet(reason=outcome.note)
+        return Done(value=Left(found=len(request.artifacts)))
 
     async def _repository(self, request: StepRequest, name: str, *, login: bool) -> Repository:
         return await logged_in(self._ports.objects, request, name, login=login)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bascule_api import names
-from bascule_api.image_builds import BuildArtifact, ImageBuildInput, ImageBuildUndoInput, Publication, Test
+from bascule_api.image_builds import BuildArtifact, Elsewhere, ImageBuildInput, ImageBuildUndoInput, Publication, Test
 from bascule_api.procedures import PinnedProcedure
 from bascule_api.progress import RunIdentity
 from bascule_api.runs import OnDelete
@@ -115,16 +115,20 @@ def delete_artifacts_request(
     return DeleteArtifactsRequest(
         **common(build, UNDO_BUILD),
         artifacts=known,
-        job=_deletion(build, build.procedures[name], known) if name else None,
+        job=_deletion(common(build, UNDO_BUILD), build.spec.publish.candidates, build.procedures[name], known)
+        if name
+        else None,
     )
 
 
-def _deletion(build: ImageBuildInput, procedure: PinnedProcedure, found: Sequence[BuildArtifact]) -> JobRequest:
+def _deletion(
+    common: dict[str, Any], candidates: str, procedure: PinnedProcedure, found: Sequence[BuildArtifact]
+) -> JobRequest:
     return JobRequest(
-        **common(build, UNDO_BUILD),
+        **common,
         procedure=procedure,
         parameters={artifacts.PARAMETER: artifacts.words(found)},
-        candidate=f"{build.spec.publish.candidates}:{run_tag(build.run)}",
+        candidate=f"{candidates}:{run_tag(common['run'])}",
         timeout_seconds=procedure.spec.timeout.seconds,
         keep_seconds=KEEP_UNDO_SECONDS,
     )
@@ -200,6 +204,24 @@ def undo_publications(undo: ImageBuildUndoInput) -> list[UndoPublicationsRequest
 
 def _first(publications: list[Publication]) -> str:
     return next((publication.secret for publication in publications if publication.secret), "")
+
+
+def undo_artifacts(undo: ImageBuildUndoInput) -> dict[int, DeleteArtifactsRequest]:
+    """One request for each run that made, or may have made, something outside of the registry; by the run's number."""
+    return {made.run: _undo_artifacts(undo, made) for made in undo.effects.elsewhere}
+
+
+def _undo_artifacts(undo: ImageBuildUndoInput, made: Elsewhere) -> DeleteArtifactsRequest:
+    # Jobs and the Procedure find what is a run's by its name: each is deleted under the name of its own run.
+    common = undo_common(undo, UNDO_BUILD) | {"run": undo.run.model_copy(update={"number": made.run})}
+    procedure = undo.procedures.get(made.procedure)
+    problem = undo.unpinned.get(made.procedure, f"no Procedure {made.procedure}".strip() + " deletes it")
+    return DeleteArtifactsRequest(
+        **common,
+        artifacts=made.artifacts,
+        job=_deletion(common, undo.effects.candidates, procedure, made.artifacts) if procedure else None,
+        problem="" if procedure else f"run {made.run}: {problem}",
+    )
 
 
 def undo_releases(undo: ImageBuildUndoInput) -> ReleaseRequest:

@@ -276,6 +276,10 @@ class ImageBuildUndoWorkflow(Undo):
         self.saga.release(
             CANDIDATE, ImageBuildActivities.remove_candidate, plans.undo_candidate(undo), after=(labels[0],)
         )
+        for number, deletion in plans.undo_artifacts(undo).items():
+            own = number == undo.run.number
+            name = ARTIFACTS if own else f"{ARTIFACTS} in run {number}"
+            self.saga.undo(name, ImageBuildActivities.delete_artifacts, deletion)
         for name, request in zip(labels, publications, strict=True):
             self.saga.undo(name, PublicationActivities.undo_publications, request)
         # First of all: what still runs could push again.

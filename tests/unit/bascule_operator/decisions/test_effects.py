@@ -23,9 +23,12 @@ from tests.support.subjects import (
     build,
     digest,
     observed,
+    procedure,
     publication,
     tenant,
 )
+
+PROCEDURES = {"buildah": procedure("buildah", "ImageBuild/build")}
 
 
 def stands(*bodies: dict[str, Any]) -> list[Publication]:
@@ -48,7 +51,7 @@ def recorded(made: ABuild, view: RunView | None = None) -> ImageBuildStatus:
     assert isinstance(decision, Project), decision
     status: RunStatus = decision.status
     assert isinstance(status, ImageBuildStatus)
-    return effects.recorded(made.subject, status, view or RunView())
+    return effects.recorded(made.subject, status, view or RunView(), PROCEDURES)
 
 
 def test_it_is_written_with_the_intent_of_a_run() -> None:
@@ -200,20 +203,20 @@ SCOPES = [
 
 @pytest.mark.parametrize(("made", "undo", "standing"), SCOPES)
 def test_the_undo_is_told_what_to_take_back(made: ABuild, undo: bool, standing: int) -> None:
-    message = effects.undo_input(made.subject, start_of(made), tenant_facts("acme", tenant()))
+    message = effects.undo_input(made.subject, start_of(made), tenant_facts("acme", tenant()), PROCEDURES)
     assert (message.undo, len(message.effects.standing)) == (undo, standing)
     assert message.final is made.subject.deleting
 
 
 def test_the_undo_goes_on_under_a_tenant_that_is_gone() -> None:
     made = build().finished(Phase.FAILED).standing().undoing()
-    message = effects.undo_input(made.subject, start_of(made), tenant_facts("acme", None))
+    message = effects.undo_input(made.subject, start_of(made), tenant_facts("acme", None), PROCEDURES)
     assert (message.tenant.steps_namespace, message.tenant.service_account) == ("bascule-steps-acme", "bascule-step")
 
 
 def test_the_spec_tells_what_was_not_recorded() -> None:
     made = build().finished(Phase.FAILED).undoing()
-    message = effects.undo_input(made.subject, start_of(made), tenant_facts("acme", tenant()))
+    message = effects.undo_input(made.subject, start_of(made), tenant_facts("acme", tenant()), PROCEDURES)
     assert message.effects.repository == REPOSITORY
     assert message.attempt == 1
 

@@ -111,7 +111,7 @@ PROBLEMS = [
     pytest.param(
         {"build": {"procedure": "misled"}},
         (Reason.PROCEDURE_FORBIDDEN, False),
-        "the Procedure buildah cannot take back what misled makes: it needs the use ImageBuild/undo",
+        "the Procedure buildah, which spec.undo of the Procedure misled names, cannot take back",
         id="what takes it back is for something else",
     ),
     pytest.param(

@@ -459,6 +459,58 @@ def test_a_failed_undo_says_what_is_left_and_how_to_try_again() -> None:
     assert (undo.attempt, undo.run_id, undo.workflow_id) == (2, "undo-1", f"imagebuild/{UID}/1/undo/2")
 
 
+PRIVATE = GONE.forced_by()
+LOGS_IN = publication(secret="registry", kept=True)
+HOUR_AND_A_HALF = 5400
+RELEASES = [
+    pytest.param(PRIVATE.finished().standing(LOGS_IN).compensating("Always"), 1, 0, id="a login kept by a success"),
+    pytest.param(
+        PRIVATE.finished(Phase.FAILED, "Failed").standing(standing=[], secret="registry"),
+        1,
+        0,
+        id="one kept by a compensation that failed",
+    ),
+    pytest.param(
+        PRIVATE.running().standing(standing=[], secret="registry"),
+        1,
+        HOUR_AND_A_HALF,
+        id="a live run has its time for taking back first",
+    ),
+    pytest.param(
+        PRIVATE.finished(Phase.FAILED).standing(standing=[], secret="registry").undoing(2),
+        3,
+        HOUR_AND_A_HALF,
+        id="an undo workflow that goes on as well",
+    ),
+]
+
+
+@pytest.mark.parametrize(("made", "attempt", "delay"), RELEASES)
+def test_letting_go_releases_logins_that_may_be_kept(made: ABuild, attempt: int, delay: int) -> None:
+    decision = life.decide(observed(made))
+    assert isinstance(decision, LetGo)
+    start = decision.release
+    assert start is not None
+    assert (start.undo.scope, start.undo.workflow_id) == (
+        CompensationScope.RELEASES,
+        f"imagebuild/{UID}/1/undo/{attempt}",
+    )
+    assert (start.final, start.abandoned, start.delay_seconds) == (True, False, delay)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(PRIVATE.running().standing(standing=[]), id="no login"),
+        pytest.param(PRIVATE.finished(Phase.FAILED, "Failed"), id="no record"),
+    ],
+)
+def test_letting_go_starts_nothing_where_there_is(made: ABuild) -> None:
+    decision = life.decide(observed(made))
+    assert isinstance(decision, LetGo)
+    assert decision.release is None
+
+
 def test_what_was_forced_is_over_and_says_so() -> None:
     status = told(observed(GONE.forced_by("no registry any more").running(), an_open()))
     assert status.run is not None
