@@ -107,8 +107,8 @@ async def live(shard: Shard, life: Life, fault: Fault | None) -> list[str]:
     shard.deaths.clear()
     try:
         return await life.play(scene) + shard.deaths
-    except AssertionError as error:
-        return [str(error), *_voices(shard)]
+    except (AssertionError, KeyError) as error:
+        return [f"{type(error).__name__}: {error}", *_voices(shard)]
     finally:
         shard.gate.fault = shard.gate.later = None
         shard.alone()

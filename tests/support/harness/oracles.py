@@ -11,7 +11,7 @@ from typing import Any
 from temporalio.client import WorkflowExecutionStatus
 
 from bascule_api import names
-from tests.support.harness.scene import Json, Scene, status_of
+from tests.support.harness.scene import Json, Scene, settled, status_of
 
 QUIET_SECONDS = 3.0
 _PATIENCE = 30.0
@@ -24,13 +24,11 @@ _ENDED = {
 
 async def settled_for_good(scene: Scene) -> list[str]:
     """Wait until everything has settled and nobody writes any more; an edit in that time begins it anew."""
-    generation = -1
-    while generation != scene.body["metadata"]["generation"] and not scene.deleted:
-        generation = (await scene.until_settled())["metadata"]["generation"]
-        if wrong := await quiet(scene):
+    while True:
+        await scene.until_settled()
+        wrong = await quiet(scene)
+        if wrong or await scene.get() is None or settled(scene.body):
             return wrong
-        await scene.get()
-    return []
 
 
 async def after_failure(scene: Scene) -> list[str]:
