@@ -5,6 +5,8 @@ NAME ?= bascule
 export NAME
 # own (default), or kind where a Docker engine answers: `up` says what is missing for it.
 export CLUSTER
+# dev (default) or postgres: which Temporal a new cluster gets.
+export TEMPORAL
 
 .PHONY: help venv gen check test system bench demo up down clean
 help: ## what there is

@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 from temporalio.client import Client
 
+from bascule_codec.credentials import read_folder
 from hack import installation
 from hack.bench.children import Child
 from hack.bench.cluster_api import Json
@@ -22,6 +23,8 @@ from hack.cluster import handle
 from hack.cluster.handle import Cluster
 from hack.cluster.paths import Paths
 from hack.cluster.processes import running_pid
+from hack.cluster.temporal_access import ADMINISTRATOR
+from hack.cluster.temporal_server import TemporalKind
 from hack.installation import SYSTEM_NAMESPACE
 
 TENANT = "bench"
@@ -46,6 +49,8 @@ class Scene:
     http_port: int
     worker_port: int
     """Where the worker tells its counters."""
+    credentials: Path | None = None
+    """Folder with what the cluster's Temporal demands; None: nothing."""
 
     def operator(self) -> Child:
         """The operator as a process on this machine, under its own service account."""
@@ -55,6 +60,8 @@ class Scene:
             "BASCULE_KUBECONFIG": str(self.operator_kubeconfig),
             "BASCULE_HTTP_PORT": str(self.http_port),
         }
+        if self.credentials:
+            env["BASCULE_TEMPORAL_CREDENTIALS_DIR"] = str(self.credentials)
         return Child(self.folder, "operator", "bascule_operator", [], env)
 
     @asynccontextmanager
@@ -62,6 +69,7 @@ class Scene:
         """A worker process for as long as the block: the real one without effects, or the raw one."""
         arguments = ["--address", self.cluster.temporal_address]
         arguments += ["--tenant", str(self.tenant_file), "--keys", str(self.keys)]
+        arguments += ["--credentials", str(self.credentials)] if self.credentials else []
         arguments += ["--raw", RAW_NAMESPACE] if raw else ["--metrics-port", str(self.worker_port)]
         child = Child(self.folder, "raw-worker" if raw else "worker", "hack.bench.worker", arguments, {})
         child.start()
@@ -104,7 +112,13 @@ class Scene:
         return f"http://127.0.0.1:{self.http_port}/{path}"
 
     async def temporal(self, namespace: str) -> Client:
-        return await Client.connect(self.cluster.temporal_address, namespace=namespace)
+        return await connected(self.cluster.temporal_address, namespace, self.credentials)
+
+
+async def connected(address: str, namespace: str, credentials: Path | None) -> Client:
+    """A client of our own, with the bench's credentials."""
+    shown = read_folder(credentials)
+    return await Client.connect(address, namespace=namespace, tls=shown.tls, api_key=shown.api_key or None)
 
 
 async def _text(url: str) -> str:
@@ -121,9 +135,9 @@ async def _text(url: str) -> str:
                 await asyncio.sleep(0.2)
 
 
-def prepare(name: str, folder: Path) -> Scene:
+def prepare(name: str, folder: Path, temporal: TemporalKind | None = None) -> Scene:
     """A cluster with everything but operator and workers, which are started here."""
-    cluster = handle.up(name)
+    cluster = handle.up(name, temporal)
     installation.install(cluster, worker={"image": cluster.images["worker"], "replicas": 0})
     installation.make_tenant(cluster, TENANT, NAMESPACE)
     limits = {"spec": {"limits": {"concurrentRuns": _LIMIT, "activitiesPerSecond": _LIMIT}}}
@@ -142,6 +156,7 @@ def prepare(name: str, folder: Path) -> Scene:
         tenant_file=_tenant(cluster, folder),
         http_port=_free_port(),
         worker_port=_free_port(),
+        credentials=_credentials(cluster, folder),
     )
 
 
@@ -192,6 +207,17 @@ def _payload_keys(cluster: Cluster, folder: Path) -> Path:
     for name, value in secret["data"].items():
         (keys / name).write_bytes(base64.b64decode(value))
     return keys
+
+
+def _credentials(cluster: Cluster, folder: Path) -> Path | None:
+    content = cluster.temporal_credentials("bench", ADMINISTRATOR)
+    if not content:
+        return None
+    credentials = folder / "temporal"
+    credentials.mkdir(mode=0o700)
+    for name, value in content.items():
+        (credentials / name).write_text(value)
+    return credentials
 
 
 def _tenant(cluster: Cluster, folder: Path) -> Path:

@@ -11,7 +11,6 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
@@ -22,6 +21,7 @@ from bascule_workers.adapters.stdout_audit import StdoutAudit
 from bascule_workers.adapters.temporal_connections import PlatformTemporal, TemporalConnections, no_secrets
 from bascule_workers.supervisor import MAX_ACTIVITIES, Equipment, Supervisor
 from hack.bench import executor, raw
+from hack.bench.scene import connected
 
 
 class _OneTenant:
@@ -35,12 +35,12 @@ class _OneTenant:
         return {self._tenant.metadata.name: self._tenant}
 
 
-async def serve(address: str, tenant: Tenant, keys: Path, metrics_port: int, stop: asyncio.Event) -> None:
+async def serve(platform: PlatformTemporal, tenant: Tenant, keys: Path, metrics_port: int, stop: asyncio.Event) -> None:
     """Serve one tenant with everything real but the executor. The audit log goes to standard output."""
     metrics = PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")
     runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics))
     equipment = Equipment(
-        connections=TemporalConnections(PlatformTemporal(address), no_secrets, runtime=runtime),
+        connections=TemporalConnections(platform, no_secrets, runtime=runtime),
         keyring=Keyring.from_directory(keys),
         ports=executor.ports(),
         policy=SameTenantPolicy,
@@ -51,10 +51,12 @@ async def serve(address: str, tenant: Tenant, keys: Path, metrics_port: int, sto
     await Supervisor(equipment, _OneTenant(tenant)).run(stop)
 
 
-async def serve_raw(address: str, namespace: str, activities_per_second: float, stop: asyncio.Event) -> None:
+async def serve_raw(
+    platform: PlatformTemporal, namespace: str, activities_per_second: float, stop: asyncio.Event
+) -> None:
     """Serve the raw workflow with the settings of the real worker."""
     worker = Worker(
-        await Client.connect(address, namespace=namespace),
+        await connected(platform.address, namespace, platform.credentials_dir),
         task_queue=raw.QUEUE,
         workflows=[raw.RawWorkflow],
         activities=[raw.nothing],
@@ -74,10 +76,11 @@ async def _main(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     tenant = Tenant.parse(json.loads(options.tenant.read_text()))
+    platform = PlatformTemporal(options.address, options.credentials)
     if options.raw:
-        await serve_raw(options.address, options.raw, float(tenant.spec.limits.activities_per_second), stop)
+        await serve_raw(platform, options.raw, float(tenant.spec.limits.activities_per_second), stop)
     else:
-        await serve(options.address, tenant, options.keys, options.metrics_port, stop)
+        await serve(platform, tenant, options.keys, options.metrics_port, stop)
 
 
 def main() -> int:
@@ -85,6 +88,7 @@ def main() -> int:
     parser.add_argument("--address", required=True, help="host:port of Temporal")
     parser.add_argument("--tenant", required=True, type=Path, help="file with the Tenant as JSON")
     parser.add_argument("--keys", required=True, type=Path, help="folder of the payload keys")
+    parser.add_argument("--credentials", type=Path, help="folder with what Temporal demands")
     parser.add_argument("--metrics-port", type=int, default=0, help="where the client's counters are told")
     parser.add_argument("--raw", default="", metavar="NAMESPACE", help="serve the raw workflow there instead")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
