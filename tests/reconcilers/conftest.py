@@ -23,9 +23,11 @@ from bascule_operator.errors import GoneError, OperatorError
 from bascule_operator.observe import collection, path
 from bascule_operator.settings import Settings
 from bascule_operator.store import Key
+from bascule_workers.adapters.temporal_connections import PlatformTemporal, TemporalConnections, no_secrets
 from bascule_workers.supervisor import Equipment, make_worker
 from tests.support import fake_world, scripted_builds
 from tests.support.control_plane import ControlPlane, control_plane
+from tests.support.temporal import patient
 
 Json = dict[str, Any]
 PATIENCE = 45.0
@@ -106,7 +108,7 @@ class Lab:
         world.objects.add(source)
         world.tenants.keys[self.tenant] = "private"[::-1]
         equipment = Equipment(
-            temporal_address=self.plane.temporal_address,
+            connections=TemporalConnections(PlatformTemporal(self.plane.temporal_address), no_secrets),
             keyring=self.plane.keyring,
             ports=world.ports(),
             policy=lambda _: world.policy,
@@ -115,7 +117,7 @@ class Lab:
             identity="worker",
         )
         tenant = Tenant.parse({"metadata": {"name": self.tenant}, "spec": {"namespaces": [self.namespace]}})
-        made = make_worker(await self.client(), tenant, equipment)
+        made = patient(make_worker(await self.client(), tenant, equipment))
         self.workers.append((made, asyncio.create_task(made.run())))
         return made
 

@@ -89,7 +89,17 @@ def worker_of(runs: Runs, world: World) -> Worker:
         # What depends on anything but the history is found here: the platform's worker goes without.
         runner=SandboxedWorkflowRunner(),
     )
-    return make_worker(runs.env.client, TENANT, equipment)
+    return patient(make_worker(runs.env.client, TENANT, equipment))
+
+
+def patient(worker: Worker) -> Worker:
+    """Have a worker wait for slow activations: on a busy machine the sandbox alone may need the two seconds.
+
+    Temporal's debug mode would say the same, but relax the sandbox.
+    """
+    assert worker._workflow_worker is not None
+    worker._workflow_worker._deadlock_timeout_seconds = 60
+    return worker
 
 
 @asynccontextmanager
