@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 from bascule_api import names
 from bascule_api.conditions import Reason
@@ -15,7 +13,7 @@ from bascule_api.runs import RunRecord, RunStatus
 from bascule_operator import apply, metrics, observe
 from bascule_operator.connections.temporal import Place
 from bascule_operator.decisions import life, moves
-from bascule_operator.decisions.grounds import find_grounds, tenant_facts
+from bascule_operator.decisions.grounds import find_grounds
 from bascule_operator.decisions.happenings import Happening, happenings, let_go, started
 from bascule_operator.decisions.subjects import Subject, parse, set_by, watched
 from bascule_operator.decisions.views import Grounds, Problem, RunState, RunView
@@ -29,7 +27,9 @@ from bascule_operator.errors import (
     TemporalError,
 )
 from bascule_operator.reconcilers.kinds import RunKind
+from bascule_operator.reconcilers.readings import Readings
 from bascule_operator.reconcilers.telling import concerning, finished
+from bascule_operator.reconcilers.undos import Undos
 from bascule_operator.reconcilers.world import News, World
 from bascule_operator.store import Json, Key
 
@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 
 WRITE_INTERVAL = 1.0
 """Seconds between two writes of one status, unless the phase changes."""
-SAME_READING_SECONDS = 1.0
-"""How old a reading of a Tenant or Procedure may be for a start to rest on it, besides what the watches tell."""
 _PASSES = 12
 """Decisions of one reconciliation; more mean that something changes under our hands: start over later."""
 
@@ -56,14 +54,6 @@ class _Pass:
     trouble: Exception | None = None
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A Tenant or a Procedure that is or was read."""
-
-    task: asyncio.Task[None]
-    begun: float
-
-
 class RunsReconciler:
     """Reconciles one kind."""
 
@@ -71,7 +61,8 @@ class RunsReconciler:
         self._kind = kind
         self._world = world
         self._written: dict[Key, float] = {}
-        self._readings: dict[Key, _Reading] = {}
+        self._readings = Readings(world)
+        self._undos = Undos(kind, world, self._readings)
 
     async def reconcile(self, key: Key, news: News | None) -> float | None:
         """Bring one resource forward. Returns after how many seconds to look again, or None."""
@@ -163,26 +154,8 @@ class RunsReconciler:
             claims = [name for name, tenant in store.tenants.items() if namespace in tenant.spec.namespaces]
             keys = {Key("Tenant", "", name) for name in claims}
             keys |= {Key("Procedure", "", want.procedure) for want in wants}
-            await asyncio.gather(*(self._refresh(key) for key in keys))
+            await self._readings.refresh(keys)
         return find_grounds(namespace, wants, store.tenants, store.procedures)
-
-    async def _refresh(self, key: Key) -> None:
-        """Read it again, unless somebody else did so within the last second: of a burst, all want the same."""
-        reading = self._readings.get(key)
-        if reading is None or time.monotonic() - reading.begun >= SAME_READING_SECONDS:
-            reading = self._readings[key] = _Reading(asyncio.create_task(self._reread(key)), time.monotonic())
-        try:
-            await asyncio.shield(reading.task)
-        except OperatorError:
-            self._readings.pop(key, None)
-            raise
-
-    async def _reread(self, key: Key) -> None:
-        body = await observe.read(self._world.kube, key)
-        if body is None:
-            self._world.store.remove(key)
-        else:
-            self._world.store.put(key, body)
 
     async def _look(self, key: Key, now: _Pass, look: moves.Look) -> tuple[bool, float | None]:
         if look.fresh:
@@ -307,7 +280,7 @@ class RunsReconciler:
         run, workflow_id = decision.run, decision.undo.workflow_id
         extra = {"resource": str(key), "tenant": run.tenant, "workflow": workflow_id, "run": run.number}
         try:
-            run_id = await self._begin_undo(subject, decision)
+            run_id = await self._undos.begin(subject, decision)
         except AlreadyStartedError:
             log.info("undo was started before", extra=extra)
             await self._describe(now, subject)
@@ -317,18 +290,6 @@ class RunsReconciler:
             return False, None
         log.info("undo started", extra=extra | {"run_id": run_id, "scope": decision.undo.scope})
         return True, moves.STARTED_SECONDS
-
-    async def _begin_undo(self, subject: Subject, decision: moves.StartUndo) -> str:
-        kind, store, tenant = self._kind, self._world.store, decision.run.tenant
-        wants = kind.undo_wants(subject, decision.undo.scope, store.procedures)
-        # It goes on under the tenant of the run, whatever claims the namespace now, ready or not.
-        keys = [Key("Tenant", "", tenant), *(Key("Procedure", "", name) for name in sorted(wants))]
-        await asyncio.gather(*(self._refresh(key) for key in keys))
-        facts = tenant_facts(tenant, store.tenants.get(tenant))
-        message = kind.undo_input(subject, decision, facts, store.procedures)
-        place, workflow_id = self._place(decision.run), decision.undo.workflow_id
-        delay = timedelta(seconds=decision.delay_seconds) or None
-        return await apply.start_run(self._world.temporal, place, workflow_id, decision.identity, message, delay)
 
     async def _let_go(self, key: Key, now: _Pass, subject: Subject, decision: moves.LetGo) -> tuple[bool, float | None]:
         """Forced by a person: what it leaves behind, and who said so as far as that is known, is put on record."""
@@ -341,24 +302,13 @@ class RunsReconciler:
             except OperatorError as error:
                 log.warning("a run that is let go of was not asked to stop", extra={"error": str(error)})
         if decision.release is not None:
-            await self._last_release(key, subject, decision.release)
+            await self._undos.release(key, subject, decision.release)
         written = await self._project(key, now, subject, moves.Project(decision.status, then=True, urgent=True), None)
         told = let_go(decision.status, decision.reason, who)
         self._world.recorder.record(key, now.body, told)
         extra = {"resource": str(key), "uid": subject.meta.uid, "reason": decision.reason, "set_by": who}
         log.warning("audit: let go by force, what its runs made stays: %s", told.note, extra=extra)
         return written
-
-    async def _last_release(self, key: Key, subject: Subject, start: moves.StartUndo) -> None:
-        """Before it is written that it was forced: after that nothing of it is remembered."""
-        extra = {"resource": str(key), "workflow": start.undo.workflow_id}
-        try:
-            await self._begin_undo(subject, start)
-        except AlreadyStartedError:
-            log.info("release was started before", extra=extra)
-        except OperatorError as error:
-            where = f"{names.LABEL_KEPT_FOR}={subject.meta.uid}"
-            log.warning("a login may be left in a Secret labelled %s", where, extra=extra | {"error": str(error)})
 
     async def _cancel(self, key: Key, now: _Pass, decision: moves.CancelRun) -> tuple[bool, float | None]:
         run = decision.run
