@@ -87,7 +87,7 @@ def run_system(processes: int, slice_of: str, seconds: int | None) -> int:
     code = 0
     for folder in _slow_folders():
         # Cases that kill what all tests share run one at a time.
-        together = ("-n", "0") if folder == "tests/faults" else ("-n", str(processes))
+        together = ("-n", "0") if folder == "tests/faults" else ("-n", str(processes), "--dist", "loadgroup")
         left = max(1, round(seconds - (time.monotonic() - begun))) if seconds else 0
         limit = ("--session-budget", str(left)) if left else ()
         code = _pytest(*together, *limit, folder, slice_of=slice_of) or code

@@ -17,6 +17,8 @@ from hack.cluster.temporal_server import TemporalKind
 from hack.installation import TenantHandle
 from tests.support.builds import ImageBuildBuilder
 
+# One process: they share a cluster of their own.
+pytestmark = pytest.mark.xdist_group("temporal-server")
 NAME = f"{os.environ.get('BASCULE_TEST_CLUSTER', 'bascule-test')}-pg"
 ACME, GLOBEX = (f"{name}-{secrets.token_hex(3)}" for name in ("acme", "globex"))
 
