@@ -50,24 +50,17 @@ def base_tree() -> Path:
 
 def machine_tree() -> Path:
     """Return what nodes and control plane run on: the base with the servers' packages."""
-    base = base_tree()
     what = "installing containerd, etcd and the other servers into a tree of their own"
-    return _cached(
-        "machine",
-        [base.name, *_MACHINE_PACKAGES],
-        lambda partial: _make_larger(partial, base, _MACHINE_PACKAGES, what),
-    )
+    return _larger("machine", base_tree(), _MACHINE_PACKAGES, what)
 
 
 def database_tree() -> Path:
     """Return what a control plane with PostgreSQL runs on: the machines' tree and one server more."""
-    machine = machine_tree()
-    what = "installing PostgreSQL into a tree of its own"
-    return _cached(
-        "database",
-        [machine.name, *_DATABASE_PACKAGES],
-        lambda partial: _make_larger(partial, machine, _DATABASE_PACKAGES, what),
-    )
+    return _larger("database", machine_tree(), _DATABASE_PACKAGES, "installing PostgreSQL into a tree of its own")
+
+
+def _larger(kind: str, base: Path, packages: Sequence[str], what: str) -> Path:
+    return _cached(kind, [base.name, *packages], lambda partial: _make_larger(partial, base, packages, what))
 
 
 def _cached(kind: str, ingredients: Sequence[str], make: Callable[[Path], None]) -> Path:

@@ -13,15 +13,28 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from bascule_api import names
+from bascule_api.approvals import Decision
 from bascule_api.conditions import Phase
 from bascule_api.image_builds import ImageBuildInput, ImageBuildResult
 from bascule_api.procedures import PinnedProcedure, Procedure
-from bascule_api.progress import Desired, Progress
+from bascule_api.progress import ApprovalMessage, Desired, Progress, WaitingProgress
 from bascule_api.tenants import Tenant
 
 REPOSITORY = "registry.example.com/acme/web"
 CANDIDATES = f"{REPOSITORY}-candidates"
 TENANT = Tenant.parse({"metadata": {"name": "acme"}, "spec": {"namespaces": ["acme-dev"]}})
+
+
+def approval_of(build: ImageBuildInput, waiting: WaitingProgress) -> ApprovalMessage:
+    """The approval that the first run of a build waits for."""
+    return ApprovalMessage(
+        uid=build.run.uid,
+        run=1,
+        gate=waiting.gate,
+        subject=waiting.subject,
+        decision=Decision.APPROVE,
+        approver="somebody",
+    )
 
 
 def procedure(name: str, use: str, **spec: Any) -> PinnedProcedure:

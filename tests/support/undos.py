@@ -17,6 +17,8 @@ from bascule_workers.activities.publications import PublicationActivities
 from bascule_workers.errors import StepFailedError
 from bascule_workers.messages import Candidate, PublishRequest
 from bascule_workers.plans import image_builds as plans
+from bascule_workers.ports.audit import Moment
+from tests.support.fake_registry import Hold
 from tests.support.fake_world import World
 from tests.support.runs import Runs
 
@@ -63,6 +65,16 @@ class Undone:
     @property
     def phases(self) -> set[Phase]:
         return {progress.phase for progress in self.progress}
+
+
+async def terminated(runs: Runs, world: World, build: ImageBuildInput, held: Hold) -> None:
+    """A run that somebody ends while it makes a call; its activity hears of it and ends too."""
+    handle = await runs.start(build)
+    await held.began.wait()
+    world.troubles.release_holds()
+    await handle.terminate(reason="by hand")
+    async with asyncio.timeout(30):
+        await world.audit.happened(Moment.CANCELLED)
 
 
 async def start(runs: Runs, undo: ImageBuildUndoInput) -> WorkflowHandle[Any, UndoResult]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from bascule_api.conditions import CompensationState, Phase
 from bascule_api.image_builds import BuildArtifact, Elsewhere, ImageBuildInput, ImageBuildUndoInput
 from bascule_workers.plans.outcomes import Failed, Lost, Outcome
-from bascule_workers.ports.audit import Moment
 from bascule_workers.workflows import undo
 from tests.support import undos
 from tests.support.fake_registry import digest_of
@@ -207,13 +205,7 @@ async def test_of_a_run_that_was_terminated_in_its_build_what_it_made_elsewhere_
 ) -> None:
     monkeypatch.setattr(undo, "LAST_WORDS", timedelta(seconds=0.1))
     build = packed()
-    held = world.troubles.hold("build")
-    handle = await runs.start(build)
-    await held.began.wait()
-    world.troubles.release_holds()
-    await handle.terminate(reason="by hand")
-    async with asyncio.timeout(30):
-        await world.audit.happened(Moment.CANCELLED)
+    await undos.terminated(runs, world, build, world.troubles.hold("build"))
 
     undone = await undos.undone(runs, undoing(build, Elsewhere(run=1, procedure="delete-images")))
 

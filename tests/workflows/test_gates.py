@@ -14,7 +14,7 @@ from bascule_api.conditions import Phase, WaitKind
 from bascule_api.image_builds import ImageBuildResult
 from bascule_api.progress import ApprovalMessage
 from tests.support.fake_world import World
-from tests.support.runs import CANDIDATES, REPOSITORY, Runs, image_build
+from tests.support.runs import CANDIDATES, REPOSITORY, Runs, approval_of, image_build
 
 
 def nothing_is_left(world: World) -> None:
@@ -34,15 +34,7 @@ async def at_the_gate(runs: Runs, **changes: Any) -> tuple[WorkflowHandle[Any, I
     assert told.waiting is not None
     assert (told.waiting.gate, told.waiting.kind) == ("publish", WaitKind.APPROVAL)
     assert told.waiting.until is not None
-    message = ApprovalMessage(
-        uid=build.run.uid,
-        run=1,
-        gate=told.waiting.gate,
-        subject=told.waiting.subject,
-        decision=Decision.APPROVE,
-        approver="somebody",
-    )
-    return handle, message
+    return handle, approval_of(build, told.waiting)
 
 
 async def test_a_gated_build_is_published_once_it_is_approved(runs: Runs, world: World) -> None:

@@ -9,13 +9,11 @@ import pytest
 from temporalio.worker import Worker
 
 from bascule_api import names
-from bascule_api.approvals import Decision
 from bascule_api.conditions import Phase
-from bascule_api.progress import ApprovalMessage
 from bascule_codec import Keyring, data_converter
 from bascule_workers import supervisor
 from tests.support.fake_world import World
-from tests.support.runs import REPOSITORY, image_build
+from tests.support.runs import REPOSITORY, approval_of, image_build
 from tests.support.temporal import skipping_time, worker_of
 
 EVENTS = 1000
@@ -44,15 +42,7 @@ async def test_a_run_waits_400_days_at_its_gate_across_workers_and_suspension(
             await runs.until(handle, Phase.WAITING)
             await runs.env.sleep(timedelta(days=100))
             assert told.waiting is not None
-            message = ApprovalMessage(
-                uid=build.run.uid,
-                run=1,
-                gate=told.waiting.gate,
-                subject=told.waiting.subject,
-                decision=Decision.APPROVE,
-                approver="somebody",
-            )
-            await handle.execute_update(names.UPDATE_APPROVAL, message)
+            await handle.execute_update(names.UPDATE_APPROVAL, approval_of(build, told.waiting))
             story = await runs.story(handle)
             history = await handle.fetch_history()
 

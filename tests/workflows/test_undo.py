@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import pytest
@@ -12,13 +11,11 @@ from bascule_api.conditions import CompensationState, Phase
 from bascule_api.image_builds import ImageBuildInput
 from bascule_workers.errors import ApiUnavailableError, RegistryUnavailableError
 from bascule_workers.plans.outcomes import Failed
-from bascule_workers.ports.audit import Moment
 from bascule_workers.workflows import undo
 from tests.support import undos
-from tests.support.fake_registry import Hold
 from tests.support.fake_world import World
 from tests.support.runs import CANDIDATES, REPOSITORY, Runs, image_build
-from tests.support.undos import undo_of
+from tests.support.undos import terminated, undo_of
 
 CALLS = [
     "secret",
@@ -44,16 +41,6 @@ CALLS = [
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test server does not skip time any more once a run was terminated in an activity."""
     monkeypatch.setattr(undo, "LAST_WORDS", timedelta(seconds=0.1))
-
-
-async def terminated(runs: Runs, world: World, build: ImageBuildInput, held: Hold) -> None:
-    """A run that somebody ends while it makes a call; its activity hears of it and ends too."""
-    handle = await runs.start(build)
-    await held.began.wait()
-    world.troubles.release_holds()
-    await handle.terminate(reason="by hand")
-    async with asyncio.timeout(30):
-        await world.audit.happened(Moment.CANCELLED)
 
 
 def nothing_is_left(world: World, before: str = "") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from temporalio.service import TLSConfig
@@ -48,9 +48,7 @@ class Credentials:
 
     def same_connection(self, other: Credentials) -> bool:
         """Whether a connection made with `other` serves these as well, once it has the new token."""
-        mine = (self.authority, self.certificate, self.key, self.server_name, self.tls is not False, bool(self.api_key))
-        theirs = (other.authority, other.certificate, other.key, other.server_name, other.tls is not False)
-        return mine == (*theirs, bool(other.api_key))
+        return bool(self.api_key) == bool(other.api_key) and replace(self, api_key=other.api_key) == other
 
 
 def read(files: Mapping[str, bytes], *, server_name: str = "", encrypted: bool = False) -> Credentials:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 
 from bascule_api import names
@@ -258,18 +259,9 @@ class RunsReconciler:
         run = decision.run
         message = self._kind.workflow_input(subject.spec, decision.identity, decision.grounds)
         extra = {"resource": str(key), "tenant": run.tenant, "workflow": run.workflow_id, "run": run.number}
-        try:
-            run_id = await apply.start_run(
-                self._world.temporal, self._place(run), run.workflow_id, decision.identity, message
-            )
-        except AlreadyStartedError:
-            log.info("run was started before", extra=extra)
-            await self._describe(now, subject)
+        start = apply.start_run(self._world.temporal, self._place(run), run.workflow_id, decision.identity, message)
+        if not await self._begun("run", start, now, subject, extra):
             return False, None
-        except (TemporalError, NamespaceMissingError) as error:
-            _silent(now, error)
-            return False, None
-        log.info("run started", extra=extra | {"run_id": run_id})
         metrics.RUNS_STARTED.labels(self._kind.kind, run.tenant).inc()
         self._world.recorder.record(key, now.body, started(run))
         return True, moves.STARTED_SECONDS
@@ -277,19 +269,27 @@ class RunsReconciler:
     async def _start_undo(
         self, key: Key, now: _Pass, subject: Subject, decision: moves.StartUndo
     ) -> tuple[bool, float | None]:
-        run, workflow_id = decision.run, decision.undo.workflow_id
-        extra = {"resource": str(key), "tenant": run.tenant, "workflow": workflow_id, "run": run.number}
+        run, undo = decision.run, decision.undo
+        extra = {"resource": str(key), "tenant": run.tenant, "workflow": undo.workflow_id, "run": run.number}
+        start = self._undos.begin(subject, decision)
+        begun = await self._begun("undo", start, now, subject, extra | {"scope": undo.scope})
+        return begun, moves.STARTED_SECONDS if begun else None
+
+    async def _begun(
+        self, what: str, start: Awaitable[str], now: _Pass, subject: Subject, extra: dict[str, object]
+    ) -> bool:
+        """Whether it was started now. If not, the next look knows: it was before, or Temporal gives no answer."""
         try:
-            run_id = await self._undos.begin(subject, decision)
+            run_id = await start
         except AlreadyStartedError:
-            log.info("undo was started before", extra=extra)
+            log.info("%s was started before", what, extra=extra)
             await self._describe(now, subject)
-            return False, None
+            return False
         except (TemporalError, NamespaceMissingError) as error:
             _silent(now, error)
-            return False, None
-        log.info("undo started", extra=extra | {"run_id": run_id, "scope": decision.undo.scope})
-        return True, moves.STARTED_SECONDS
+            return False
+        log.info("%s started", what, extra=extra | {"run_id": run_id})
+        return True
 
     async def _let_go(self, key: Key, now: _Pass, subject: Subject, decision: moves.LetGo) -> tuple[bool, float | None]:
         """Forced by a person: what it leaves behind, and who said so as far as that is known, is put on record."""
