@@ -12,6 +12,7 @@ from hack.cluster.addresses import (
     PRIVATE_REGISTRY_PORT,
     REGISTRY_PORT,
     SERVICES,
+    TEMPORAL_HOST,
     TEMPORAL_PORT,
     TEMPORAL_UI_PORT,
     NodeAddress,
@@ -234,8 +235,21 @@ def _temporal_server(paths: Paths) -> tuple[Component, ...]:
     return (
         Component("postgres", CONTROL_MACHINE, database),
         Component("temporal-token-keys", CONTROL_MACHINE, (*keys, f"{paths.config}/token-keys")),
-        Component("temporal", CONTROL_MACHINE, server, PortProbe(TEMPORAL_PORT)),
+        Component("temporal", CONTROL_MACHINE, server, _temporal_health(*_administrator(paths))),
     )
+
+
+def _administrator(paths: Paths) -> tuple[str, ...]:
+    """What the real server demands of a client before it answers at all."""
+    files = {"ca": "ca.crt", "cert": "admin.crt", "key": "admin.key"}
+    shown = [f"--tls-{what}-path={paths.pki / name}" for what, name in files.items()]
+    return ("--tls", f"--tls-server-name={TEMPORAL_HOST}", *shown)
+
+
+def _temporal_health(*options: str) -> ProgramProbe:
+    """Ask Temporal itself: the dev server opens its port to see whether it is free, and closes it again."""
+    address = f"--address=127.0.0.1:{TEMPORAL_PORT}"
+    return ProgramProbe((f"{TEMPORAL_BIN}/temporal", "operator", "cluster", "health", address, *options))
 
 
 def _temporal_dev(paths: Paths) -> Component:
@@ -254,7 +268,7 @@ def _temporal_dev(paths: Paths) -> Component:
         "--log-level=warn",
         *settings,
     )
-    return Component("temporal", CONTROL_MACHINE, argv, PortProbe(TEMPORAL_PORT))
+    return Component("temporal", CONTROL_MACHINE, argv, _temporal_health())
 
 
 def node_components(node: NodeAddress) -> list[Component]:

@@ -1,11 +1,12 @@
 """Starting and stopping the cluster's processes. Each is known by a file with its id and by its environment."""
 
 import os
+import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hack.cluster.shell import ClusterError, tail
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _EXEC_TRIES = 40
+_KILLS = 3
 # Joins the machine's control groups before anything else: from here on `down` finds the process, come what may.
 _LAUNCH = """
 pidfile=$1; shift
@@ -109,15 +111,31 @@ def end(paths: Paths, name: str, how: signal.Signals = signal.SIGTERM, patience:
     pid = running_pid(paths, name)
     if pid is None:
         return
-    deadline = time.monotonic() + patience
-    sent = how
-    _signal(pid, sent)
-    while running_pid(paths, name):
-        if time.monotonic() > deadline:
-            sent, deadline = signal.SIGKILL, time.monotonic() + patience
+    with suppress(ProcessLookupError), _handle_on(pid) as process:
+        for sent in (how, *[signal.SIGKILL] * _KILLS):
             _signal(pid, sent)
-        time.sleep(0.02)
+            if _ended(process, patience):
+                break
+        else:
+            raise ClusterError(f"{name} (process {pid}) does not end")
     (paths.pids / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _handle_on(pid: int) -> Iterator[int]:
+    """A descriptor of a process, whoever its parent is. Raises ProcessLookupError."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _ended(process: int, patience: float) -> bool:
+    """Wait until all its threads have ended. The first one's end shows at once, while others still hold its ports."""
+    waiting = select.poll()
+    waiting.register(process, select.POLLIN)
+    return bool(waiting.poll(patience * 1000))
 
 
 def _signal(pid: int, how: signal.Signals) -> None:

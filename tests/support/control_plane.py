@@ -62,7 +62,7 @@ class Part:
     argv: list[str]
     log: Path
     ready: str
-    """Address to ask: http(s) URL, or host:port."""
+    """Address to ask: an http(s) URL."""
     environment: Mapping[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
 
@@ -87,10 +87,6 @@ class Part:
 
 def _answers(address: str) -> bool:
     try:
-        if not address.startswith("http"):
-            host, _, port = address.rpartition(":")
-            with socket.create_connection((host, int(port)), timeout=1):
-                return True
         request = urllib.request.Request(address, headers={"Authorization": f"Bearer {_TOKEN}"})  # noqa: S310
         unchecked = ssl._create_unverified_context()  # noqa: S323 - made a moment ago, signed by itself
         with urllib.request.urlopen(request, timeout=2, context=unchecked) as answer:  # noqa: S310
@@ -293,7 +289,8 @@ def _temporal(folder: Path, port: int, http: int, metrics: int) -> Part:
         "--sqlite-pragma=synchronous=OFF", "--sqlite-pragma=journal_mode=WAL", "--log-level=warn",
         *(f"--dynamic-config-value={name}={value}" for name, value in _QUICK_TEMPORAL.items()),
     ]  # fmt: skip
-    return Part(argv, folder / "temporal.log", f"127.0.0.1:{port}")
+    # Not its port: the dev server opens that to see whether it is free, and closes it again.
+    return Part(argv, folder / "temporal.log", f"http://127.0.0.1:{http}/system-info")
 
 
 class OperatorProcess:
