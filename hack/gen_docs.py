@@ -9,7 +9,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from bascule_api import approvals, conditions, image_builds, names, parameters, procedures, runs, tenants
+from bascule_api import (
+    approvals,
+    conditions,
+    fleets,
+    gates,
+    image_builds,
+    names,
+    parameters,
+    patch_campaigns,
+    procedures,
+    runs,
+    tenants,
+)
 from bascule_api.base import DURATION_PATTERN, Kind
 from bascule_api.conditions import ConditionType, Reason
 from hack import generated
@@ -19,6 +31,7 @@ from hack.structural_schema import Schema
 
 EXAMPLES = {
     "ImageBuild": "image-build-configmap.yaml",
+    "PatchCampaign": "patch-campaign.yaml",
     "Approval": "approval.yaml",
     "Procedure": "procedure.yaml",
     "Tenant": "tenant.yaml",
@@ -42,7 +55,18 @@ class MissingMeaningError(Exception):
 
 def _enums() -> dict[frozenset[str], type[StrEnum]]:
     """Every enumeration of the contract, by its values."""
-    modules = (approvals, conditions, image_builds, parameters, procedures, runs, tenants)
+    modules = (
+        approvals,
+        conditions,
+        fleets,
+        gates,
+        image_builds,
+        parameters,
+        patch_campaigns,
+        procedures,
+        runs,
+        tenants,
+    )
     found = (item for module in modules for item in vars(module).values())
     return {
         frozenset(item): item

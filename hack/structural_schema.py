@@ -129,7 +129,8 @@ def _default(source: Schema, result: Schema) -> Schema:
 
 def _check(schema: Schema, path: str) -> None:
     kind = schema.get("type")
-    if kind is None and not schema.get("x-kubernetes-preserve-unknown-fields"):
+    free = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string")
+    if kind is None and not any(schema.get(key) for key in free):
         raise NotStructuralError(f"{path}: no type")
     natural = "enum" in schema or schema.get("format") in _BOUNDED_FORMATS
     if kind == "string" and not natural and "maxLength" not in schema:

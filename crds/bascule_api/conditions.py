@@ -96,7 +96,7 @@ class WaitKind(StrEnum):
     CAPACITY = "Capacity"
     """Room among the tenant's concurrent runs or in its quota."""
     LEASE = "Lease"
-    """Another run that publishes to the same repository."""
+    """Another run that publishes to the same repository, or patches the same target."""
     DISRUPTION = "Disruption"
     """A disruption budget that lets no pod be evicted."""
     AUDIT = "Audit"

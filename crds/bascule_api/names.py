@@ -33,6 +33,8 @@ LABEL_STEPS_OF = f"{GROUP}/steps-of"
 """On a steps namespace: its tenant. The admission policies hold where it is."""
 ANNOTATION_RUN = f"{GROUP}/run"
 ANNOTATION_RESOURCE = f"{GROUP}/resource"
+LABEL_CORDONED_BY = f"{GROUP}/cordoned-by"
+"""On a node, beside `bascule.dev/run`: the run that cordoned it, as `run_label`. Absent: somebody else had before."""
 LABEL_KEPT_FOR = f"{GROUP}/kept-for"
 """On a copy of a registry's login that outlives its run: uid of the resource whose publications it can undo."""
 ANNOTATION_SECRET = f"{GROUP}/secret"
@@ -49,6 +51,8 @@ IMAGE_RUN_ANNOTATION = "dev.bascule.run"
 MEMO_PROGRESS = "progress"
 MEMO_RESULT = "result"
 MEMO_RUN = "run"
+MEMO_PATCHED = "patched"
+"""Of a PatchCampaign: which targets it patched, as `bascule_workers.plans.patched` packs them."""
 SEARCH_UPDATED_AT = "BasculeUpdatedAt"
 SEARCH_KIND = "BasculeKind"
 SEARCH_UID = "BasculeUid"
@@ -106,3 +110,13 @@ def object_name(uid: str, number: int, *parts: str) -> str:
 def lease_name(repository: str) -> str:
     """The Lease under which a repository's tags are moved."""
     return f"publish-{hashlib.sha256(repository.encode()).hexdigest()[:20]}"
+
+
+def target_lease_name(target: str) -> str:
+    """The Lease in the steps namespace that a campaign holds while it works on a node or host."""
+    return f"target-{hashlib.sha256(target.encode()).hexdigest()[:20]}"
+
+
+def batch_workflow_id(parent: str, wave: str, batch: int, *, rollback: bool = False) -> str:
+    """`patchcampaign/<uid>/<number>/canary/3`: the child workflow that works on a batch of a wave's targets."""
+    return f"{parent}/{wave}/{'rollback/' if rollback else ''}{batch}"

@@ -8,7 +8,19 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from bascule_api.base import ATOMIC, BY_TYPE, ApiModel, Digest, Duration, LongText, ShortText, Timeout
+from bascule_api.base import (
+    ATOMIC,
+    BY_TYPE,
+    ApiModel,
+    Digest,
+    Duration,
+    LabelKey,
+    LabelValue,
+    LongText,
+    ObjectName,
+    ShortText,
+    Timeout,
+)
 from bascule_api.conditions import CompensationState, Condition, Phase, StepState, WaitKind
 
 
@@ -89,6 +101,46 @@ class ApprovalSpec(ApiModel):
     """Reserved: the approver must not be who requested the run."""
     timeout: Timeout = Timeout("24h")
     """How long the run waits before it fails and compensates."""
+
+
+class ConfigMapReference(ApiModel):
+    """A ConfigMap in the resource's own namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+
+
+class SelectorOperator(StrEnum):
+    """How a label is compared."""
+
+    IN = "In"
+    """Its value is one of `values`."""
+    NOT_IN = "NotIn"
+    """Its value is none of `values`."""
+    EXISTS = "Exists"
+    """It is there."""
+    DOES_NOT_EXIST = "DoesNotExist"
+    """It is not there."""
+
+
+class SelectorRequirement(ApiModel):
+    """metav1.LabelSelectorRequirement."""
+
+    key: LabelKey
+    """The label."""
+    operator: SelectorOperator
+    """How it is compared."""
+    values: Annotated[list[LabelValue], Field(max_length=64, json_schema_extra=ATOMIC)] = []
+    """Values to compare with; none for `Exists` and `DoesNotExist`."""
+
+
+class LabelSelector(ApiModel):
+    """metav1.LabelSelector: all of it has to hold."""
+
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
+    """Labels with their values."""
+    match_expressions: Annotated[list[SelectorRequirement], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """Requirements on labels."""
 
 
 class RunRecord(ApiModel):
@@ -265,6 +317,25 @@ class FailureType(StrEnum):
     """A Secret that the spec names does not exist."""
     SECRET_NOT_USABLE = "SecretNotUsable"  # noqa: S105 - a failure's name, no secret
     """A Secret lacks the label `bascule.dev/use`, the annotation `bascule.dev/host`, or a key."""
+    PLAN_REFUSED = "PlanRefused"
+    """A campaign's plan cannot be carried out: no targets, too many, waves that do not rise or leave a rest, hosts that
+    are listed twice or malformed."""
+    TOO_MANY_FAILURES = "TooManyFailures"
+    """More targets failed than `failurePolicy.maxFailures` allows."""
+    GATE_FAILED = "GateFailed"
+    """A gate did not pass."""
+    GATE_INCONCLUSIVE = "GateInconclusive"
+    """It could not be told whether a gate passes."""
+    TARGET_REFUSED = "TargetRefused"
+    """A node is not one that the tenant may patch (any more), or belongs to the control plane."""
+    DRAIN_BLOCKED = "DrainBlocked"
+    """Pods did not leave a node in time, or may not be evicted."""
+    REBOOT_TIMED_OUT = "RebootTimedOut"
+    """A node did not come back with a new boot id in time."""
+    TARGET_NOT_READY = "TargetNotReady"
+    """A target was not Ready, or did not pass `verify`, in time after its patch."""
+    TARGET_GONE = "TargetGone"
+    """A node is no longer there."""
     BUILD_FAILED = "BuildFailed"
     """The Containerfile, or a command in it, failed."""
     TEST_FAILED = "TestFailed"

@@ -1,0 +1,226 @@
+"""Messages between the workflows and the activities of a PatchCampaign. No secret value is ever in one."""
+
+from __future__ import annotations
+
+from bascule_api.base import ApiModel, ParameterValue
+from bascule_api.fleets import Inventory, NodeTargets, Target, TargetPhase, Window
+from bascule_api.gates import Gate, HttpCheck, Verdict
+from bascule_api.patch_campaigns import Drain, PatchCampaignInput, PatchCampaignUndoInput, PreviousRun, Wave
+from bascule_api.procedures import PinnedProcedure
+from bascule_workers.messages import SourcePin, StepRequest
+
+# Planning
+
+
+class PlanRequest(StepRequest):
+    """Activity `patch_campaign.plan`: which target is patched in which wave."""
+
+    nodes: NodeTargets | None = None
+    inventory: Inventory | None = None
+    node_selector: dict[str, str] = {}
+    """The Tenant's."""
+    waves: list[Wave]
+    procedures: dict[str, str] = {}
+    """Name to hash of the pinned Procedures: part of what the plan's digest covers."""
+    continues: PreviousRun | None = None
+
+
+class PlannedWave(ApiModel):
+    """A wave with its targets, in their order."""
+
+    name: str
+    targets: list[Target]
+
+
+class Plan(ApiModel):
+    """Which target is patched in which wave."""
+
+    digest: str
+    waves: list[PlannedWave]
+    skipped: list[str] = []
+    """Names of targets that the continued run patched; they are in no wave."""
+    artifact: str = ""
+    """`repository@digest` of the whole plan, where it is kept."""
+    note: str = ""
+    """What people should know, such as that the continued run's record is gone."""
+
+
+# At a target
+
+
+class TargetRequest(StepRequest):
+    """What every activity at a target begins with. The step is the wave's."""
+
+    target: Target
+    node: bool = True
+    """Whether it is a node of this cluster; else a host of an inventory."""
+    node_selector: dict[str, str] = {}
+    """The Tenant's, asked again at each activity: a node that does not match is refused (TargetRefused)."""
+    since: int = 0
+    """When the phase began, in epoch seconds."""
+
+
+class AcquireRequest(TargetRequest):
+    """`patch_target.acquire`: take the target's Lease, then cordon the node.
+
+    NotYet(Lease) while another run holds it.
+    """
+
+
+class Acquired(ApiModel):
+    boot_id: str = ""
+    """Before the patch."""
+    cordoned: bool = False
+    """Whether this run cordoned it; False: somebody else had, and it stays so."""
+
+
+class DrainRequest(TargetRequest):
+    """`patch_target.drain`: evict the node's pods. NotYet(Disruption) names the pod that stays, and why.
+
+    Raises DrainBlockedError for pods that may not be evicted (bare, emptyDir), as the policy says.
+    """
+
+    drain: Drain
+
+
+class TargetJobRequest(TargetRequest):
+    """`patch_target.run_procedure`: a Procedure's Job at the target, or about it."""
+
+    procedure: PinnedProcedure
+    parameters: dict[str, ParameterValue] = {}
+    timeout_seconds: int
+    files: SourcePin | None = None
+    use: str
+    """`patch`, `rollback`, `verify`: which Job of the target this is."""
+    ssh_login: bool = False
+    """Whether the run's Secret holds an SSH key for hosts."""
+
+
+class JobReport(ApiModel):
+    """What the Procedure reported."""
+
+    results: dict[str, str] = {}
+
+    @property
+    def reboot_required(self) -> bool:
+        return self.results.get("rebootRequired", "").lower() == "true"
+
+
+class BootRequest(TargetRequest):
+    """`patch_target.rebooted`: wait for another boot id and Ready. NotYet until then."""
+
+    boot_id: str
+    """Before the reboot."""
+
+
+class ReadyRequest(TargetRequest):
+    """`patch_target.ready`: the node is there and Ready. NotYet until then."""
+
+
+class HttpCheckRequest(TargetRequest):
+    """`patch_target.check_http`: a Job of the tenant's asks the target until it passes or time is up."""
+
+    check: HttpCheck
+    timeout_seconds: int
+
+
+class ReleaseTargetRequest(TargetRequest):
+    """`patch_target.release`: stop the target's Jobs, uncordon the node if this run cordoned it, take the marks off,
+    give the Lease back. Bears finding nothing."""
+
+
+# A batch: the child workflow `PatchBatch`
+
+
+class TargetReport(ApiModel):
+    """How a target stands, short."""
+
+    index: int
+    """Within the wave."""
+    phase: TargetPhase
+    since: int = 0
+    message: str = ""
+    failed_in: TargetPhase | None = None
+    rolled_back: bool = False
+
+
+class BatchReport(ApiModel):
+    """Signal `report` of a child to its parent: the targets that changed since the last one. At once for a failure,
+    else at most every 2 s, and seldom enough that the parent's history stays small."""
+
+    wave: str
+    batch: int
+    number: int
+    """Rises with each report of a batch; an older one is ignored."""
+    targets: list[TargetReport]
+
+
+class BatchInput(ApiModel):
+    """Input of the child workflow `PatchBatch`."""
+
+    campaign: PatchCampaignInput
+    """With `carried` empty."""
+    wave: str
+    batch: int
+    first: int
+    """Index of the first target within the wave."""
+    targets: list[Target]
+    max_parallel: int
+    rollback: bool = False
+    """Whether the targets are to be rolled back instead of patched."""
+    timeout_seconds: int = 0
+    """Of a rollback: how long it is tried."""
+    files: SourcePin | None = None
+
+
+class BatchResult(ApiModel):
+    targets: list[TargetReport]
+
+
+# Gates
+
+
+class WindowRequest(StepRequest):
+    """`patch_campaign.window`: whether a target may be begun now."""
+
+    windows: list[Window]
+
+
+class WindowState(ApiModel):
+    open: bool
+    changes_at: int
+    """Epoch seconds: when it closes, or opens next; 0: never."""
+    name: str = ""
+    """Which window, for people."""
+
+
+class GateRequest(StepRequest):
+    """`patch_campaign.gate`: a Job of the tenant's asks the gate until it has a verdict."""
+
+    gate: Gate
+    procedure: PinnedProcedure | None = None
+    timeout_seconds: int
+
+
+class GateReport(ApiModel):
+    verdict: Verdict
+    message: str
+    """What was measured: `3 of 3 passed, last 0.002`."""
+
+
+# Taking back after the run's end
+
+
+class MarkedRequest(StepRequest):
+    """`patch_campaign.held`: the targets that the run still holds, by label and Leases."""
+
+    undo: PatchCampaignUndoInput
+
+
+class Held(ApiModel):
+    held: list[Target]
+    """To roll back (if there is a rollback) and to release."""
+    patched: list[Target]
+    """What the run, and what `effects.standing` says, patched: to roll back."""
+    unknown: list[str] = []
+    """What could not be found out, each a line for `left`."""
