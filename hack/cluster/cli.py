@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         ("restart", _restart, "stop and start a component or a node"),
     ):
         add(name, run, text).add_argument("component", help="one of the names that `status` prints")
+    reboot = add("reboot", _reboot, "switch a node off and on again, and wait until it is Ready with a new boot id")
+    reboot.add_argument("node", help="one of the nodes that `status` prints")
     return parser
 
 
@@ -181,6 +183,11 @@ def _start(arguments: argparse.Namespace) -> int:
 
 def _restart(arguments: argparse.Namespace) -> int:
     _running(arguments).restart(arguments.component)
+    return 0
+
+
+def _reboot(arguments: argparse.Namespace) -> int:
+    _running(arguments).reboot(arguments.node)
     return 0
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hack.cluster import configuration, temporal_access, temporal_server
+from hack.cluster import configuration, debian_archive, temporal_access, temporal_server
 from hack.cluster.addresses import (
     API_PORT,
     CONTROL,
     DNS_READY_PORT,
     NODES,
+    PACKAGES_PORT,
     PRIVATE_REGISTRY_PORT,
     REGISTRY_PORT,
     SERVICES,
@@ -81,6 +82,7 @@ def components(paths: Paths, temporal: TemporalKind) -> dict[str, Component]:
         _etcd(paths),
         *_registries(paths),
         _git(paths),
+        _packages(paths),
         *_temporal(paths, temporal),
         _apiserver(paths),
         _controller_manager(paths),
@@ -109,6 +111,8 @@ def write_configuration(paths: Paths, temporal: TemporalKind) -> None:
     write(paths.config / "git-users", configuration.git_users())
     git = configuration.git_server(paths.state / "git", certificate, key, paths.config / "git-users")
     write(paths.config / "git.conf", git)
+    write(paths.config / "packages.conf", configuration.package_server(debian_archive.folder(paths)))
+    debian_archive.make(paths)
     for folder in ("registry", "private-registry", "git/private", "temporal", "etcd"):
         (paths.state / folder).mkdir(parents=True, exist_ok=True)
 
@@ -221,6 +225,11 @@ def _registries(paths: Paths) -> tuple[Component, Component]:
 def _git(paths: Paths) -> Component:
     argv = ("/usr/sbin/lighttpd", "-D", "-f", f"{paths.config}/git.conf")
     return Component("git", CONTROL_MACHINE, argv, PortProbe(443))
+
+
+def _packages(paths: Paths) -> Component:
+    argv = ("/usr/sbin/lighttpd", "-D", "-f", f"{paths.config}/packages.conf")
+    return Component("packages", CONTROL_MACHINE, argv, PortProbe(PACKAGES_PORT))
 
 
 def _temporal(paths: Paths, kind: TemporalKind) -> tuple[Component, ...]:

@@ -9,6 +9,7 @@ from hack.cluster.addresses import (
     CONTROL,
     DNS_READY_PORT,
     DNS_SERVICE,
+    PACKAGES_PORT,
     PODS,
     SERVICE_DOMAIN,
     SERVICE_HOSTS,
@@ -134,6 +135,14 @@ setenv.set-environment = ("GIT_PROJECT_ROOT" => "{repositories}", "GIT_HTTP_EXPO
 alias.url = ("/" => "/usr/lib/git-core/git-http-backend/")
 cgi.assign = ("" => "")
 """
+
+
+def package_server(archive: Path) -> str:
+    """Return lighttpd's configuration for the Debian archive: plain files over plain HTTP, as Debian's mirrors do."""
+    return f'''server.document-root = "{archive}"
+server.bind = "0.0.0.0"
+server.port = {PACKAGES_PORT}
+'''
 
 
 def kube_proxy(node: str, proxy_kubeconfig: Path) -> str:

@@ -1,13 +1,14 @@
 """What tests and the demo use: a cluster as a value, and the functions that make and remove one."""
 
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.cluster import lifecycle, sources, temporal_access
+from hack.cluster import debian_archive, lifecycle, sources, temporal_access
 from hack.cluster.addresses import (
     GIT_HOST,
     PRIVATE_REGISTRY,
@@ -17,9 +18,10 @@ from hack.cluster.addresses import (
     TEMPORAL_UI_PORT,
 )
 from hack.cluster.binaries import binaries
+from hack.cluster.debian_archive import DebianPackage
 from hack.cluster.inside import environment, full_environment, inside
-from hack.cluster.machines import CONTROL_MACHINE
-from hack.cluster.processes import running_pid
+from hack.cluster.machines import CONTROL_MACHINE, enter
+from hack.cluster.processes import PATH, running_pid
 from hack.cluster.shell import ClusterError
 from hack.cluster.temporal_server import TemporalKind
 
@@ -115,6 +117,35 @@ class Cluster:
         """Publish a folder as the next commit of a repository's branch main, and return the repository's address."""
         return sources.make_git_repository(self._site().paths, name, directory, private=private)
 
+    def publish_package(self, package: DebianPackage, *, security: bool = False) -> None:
+        """Put a package into the archive that every node's apt reads; `security`: as an update of that kind."""
+        debian_archive.publish(self._site().paths, package, security=security)
+
+    def withdraw_package(self, name: str, version: str) -> None:
+        """Take a version of a package out of the archive."""
+        debian_archive.withdraw(self._site().paths, name, version)
+
+    def install_package(self, node: str, package: DebianPackage) -> None:
+        """Publish a package and install it in a node's root file system, whatever version is there."""
+        file = debian_archive.publish(self._site().paths, package, security=False)
+        # The node's folder for containers is one that the host may write to as well.
+        shutil.copy(file, self.state / "machines" / node / "containerd" / file.name)
+        # dpkg waits for nobody who holds its lock; what other tests run on the node is short.
+        install = f"until dpkg --install --force-unsafe-io /var/lib/containerd/{file.name}; do sleep 1; done"
+        self.on_node(node, ["timeout", "120", "sh", "-c", install], check=True)
+
+    def package_version(self, node: str, name: str) -> str:
+        """Return the version of a package that is installed on a node, and `(broken)` behind it if it is not wholly."""
+        query = ["dpkg-query", "--show", "--showformat=${Version} ${db:Status-Status}", name]
+        version, _, state = self.on_node(node, query).stdout.partition(" ")
+        return version if state in ("installed", "") else f"{version} (broken)"
+
+    def on_node(
+        self, node: str, argv: Sequence[str], *, timeout: float = 180, check: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on a node, in its root file system and namespaces. Like `exec` otherwise."""
+        return _run([*enter(self._site().paths, node), *argv], {"PATH": PATH}, None, check, timeout=timeout)
+
     def refresh_images(self) -> "Cluster":
         """Build the images whose content changed, publish them, and return the cluster with the new references."""
         lifecycle.refresh_images(self._site())
@@ -132,6 +163,13 @@ class Cluster:
         """Stop and start a component."""
         self.stop(component)
         self.start(component)
+
+    def reboot(self, node: str) -> None:
+        """Switch a node off and on again, and wait until it is Ready with a new boot id.
+
+        What a node asks for itself, by the command `reboot` in its root file system, happens without this.
+        """
+        lifecycle.reboot_node(self._site(), node)
 
     def kill(self, component: str) -> None:
         """End a component with SIGKILL, as a crash does."""

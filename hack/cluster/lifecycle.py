@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.cluster import machines, network
+from hack.cluster import debian_archive, machines, network
 from hack.cluster.addresses import API_PORT, NODES, REGISTRY, SERVICE_HOSTS, NodeAddress
 from hack.cluster.binaries import binaries, temporal, temporal_server
 from hack.cluster.cgroups import ClusterGroup, cluster_group
@@ -32,7 +32,10 @@ _PAUSE_IMAGE = f"{REGISTRY}/bascule/pause:1"
 _READY_PATIENCE = 120.0
 _TRIES = 20
 # These start before the API server answers; everything else wants to talk to it at once.
-_FIRST = ("etcd", "registry", "private-registry", "git", "postgres", "temporal-token-keys", "temporal", "apiserver")
+_FIRST = (
+    *("etcd", "registry", "private-registry", "git", "packages"),
+    *("postgres", "temporal-token-keys", "temporal", "apiserver"),
+)
 # A terminated API server goes on serving watches for a while.
 _NOT_GENTLY = frozenset({"apiserver"})
 
@@ -175,8 +178,19 @@ def _start_node_machine(made: Site, node: NodeAddress) -> None:
         say(f"starting {node.name}")
         mounts = machines.prepare_node(made.paths, node, _PAUSE_IMAGE)
         machines.start_machine(made.paths, made.group, node.name, mounts, machine_tree())
+        _install_first_package(made, node.name)
     control = machines.machine_pid(made.paths, CONTROL_MACHINE)
     network.connect_node(control, machines.machine_pid(made.paths, node.name), node)
+
+
+def _install_first_package(made: Site, node: str) -> None:
+    """Give a new node the package that it can be patched with; one that had it in an earlier life keeps its version."""
+    enter = machines.enter(made.paths, node)
+    first = debian_archive.FIRST
+    try:
+        run([*enter, "dpkg-query", "--status", first.name])
+    except ClusterError:
+        run([*enter, "dpkg", "--install", "--force-unsafe-io", f"/var/cache/apt/archives/{first.file}"])
 
 
 def _start(made: Site, name: str) -> None:
@@ -285,6 +299,25 @@ def start_component(made: Site, name: str) -> None:
         # In this order: containerd before the kubelet.
         _start(made, each)
         _wait_for(made, each)
+
+
+def reboot_node(made: Site, name: str) -> None:
+    """Switch a node off and on again, and wait until the API server knows its new boot id and it is Ready."""
+    if name not in NODES:
+        raise ClusterError(f"{name} is no node; there are: {', '.join(NODES)}")
+    before = _boot_id(made, name)
+    stop_component(made, name)
+    start_component(made, name)
+    deadline = time.monotonic() + _READY_PATIENCE
+    while _boot_id(made, name) == before or not _node_ready(made, name):
+        if time.monotonic() > deadline:
+            log = made.paths.log(f"{name}-kubelet")
+            raise ClusterError(f"{name} is not back after {_READY_PATIENCE:.0f} s; see {log}")
+        time.sleep(0.3)
+
+
+def _boot_id(made: Site, node: str) -> str:
+    return kubectl(made.paths, "get", "node", node, "--output=jsonpath={.status.nodeInfo.bootID}")
 
 
 def take_down(name: str) -> None:

@@ -97,4 +97,17 @@ rmdir /.old
 mount --make-rshared /
 echo ready >&3
 exec 3>&-
-exec tini -s -- sleep infinity
+[ "$kind" = node ] || exec tini -s -- sleep infinity
+# As a machine's init does: takes requests, lets what runs end, and restarts. In a process namespace reboot(2) ends the
+# machine and nothing else, and power.sh on the host sees why it ended.
+mkfifo -m 600 /run/initctl
+exec tini -s -- sh -c '
+	exec <>/run/initctl
+	while read -r request; do
+		[ "$request" = reboot ] || continue
+		sleep 2
+		kill -TERM -1
+		sleep 1
+		busybox reboot -f
+	done
+'

@@ -1,16 +1,18 @@
 """The cluster's machines: the control plane's and the nodes, each a set of namespaces with a root file system."""
 
+import os
 import shutil
+import sys
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.cluster import configuration
+from hack.cluster import configuration, debian_archive
 from hack.cluster.addresses import CONTROL, PRIVATE_REGISTRY, REGISTRY, NodeAddress, hosts_file
 from hack.cluster.binaries import binaries, temporal, temporal_server
 from hack.cluster.cgroups import ClusterGroup
-from hack.cluster.paths import Paths
+from hack.cluster.paths import REPOSITORY, Paths
 from hack.cluster.processes import Command, running_pid, start
 from hack.cluster.shell import ClusterError, tail
 from hack.cluster.temporal_server import TemporalKind
@@ -21,6 +23,15 @@ TEMPORAL_BIN = Path("/opt/bascule/temporal")
 TEMPORAL_SERVER_BIN = Path("/opt/bascule/temporal-server")
 NODE_ETC = Path("/etc/bascule")
 _SCRIPT = Path(__file__).parent / "machine.sh"
+_POWER = Path(__file__).parent / "power.sh"
+# What says where cache and state are: a node that reboots is started with it again.
+_PLACES = ("BASCULE_CACHE", "BASCULE_STATE", "XDG_CACHE_HOME", "HOME")
+_REBOOT = """\
+#!/bin/sh
+# Asks this node's init for a reboot, like systemd's command of that name; with -f the kernel is asked at once.
+[ "${1:-}" != -f ] || exec busybox reboot -f
+echo reboot >/run/initctl
+"""
 
 
 @dataclass(frozen=True)
@@ -34,8 +45,12 @@ class Mount:
 
 def start_machine(paths: Paths, group: ClusterGroup, name: str, mounts: tuple[Mount, ...], tree: Path) -> None:
     """Start a machine's first process, and wait until its root file system stands."""
-    if running_pid(paths, name):
-        return
+    if not running_pid(paths, name):
+        _start_first_process(paths, group, name, mounts, tree)
+    _wait_until_built(paths, name)
+
+
+def _start_first_process(paths: Paths, group: ClusterGroup, name: str, mounts: tuple[Mount, ...], tree: Path) -> None:
     folder = paths.machine(name)
     (folder / "upper").mkdir(parents=True, exist_ok=True)
     for mark in ("pid", "ready"):
@@ -49,8 +64,12 @@ def start_machine(paths: Paths, group: ClusterGroup, name: str, mounts: tuple[Mo
     ]
     script = ["sh", str(_SCRIPT), str(folder), str(tree), kind, name, *arguments]
     group.make(name)
-    start(paths, group, Command(name, name, [*namespaces, *script]))
-    _wait_until_built(paths, name)
+    argv, env = [*namespaces, *script], {}
+    if name != CONTROL_MACHINE:
+        power = ["sh", str(_POWER), str(folder), group.entrances(name)[0], str(REPOSITORY), sys.executable]
+        argv = [*power, paths.name, name, *argv]
+        env = {place: os.environ[place] for place in _PLACES if place in os.environ}
+    start(paths, group, Command(name, name, argv, env))
 
 
 def _wait_until_built(paths: Paths, name: str) -> None:
@@ -74,7 +93,8 @@ def enter(paths: Paths, name: str) -> list[str]:
     namespaces = ["--mount", "--uts", "--net", "--cgroup"]
     if name != CONTROL_MACHINE:
         namespaces.append("--pid")
-    return ["nsenter", f"--target={machine_pid(paths, name)}", *namespaces, "--wd=/", "--"]
+    # Without a value: the machine's own root. A folder named here would be the host's, and stay open in the machine.
+    return ["nsenter", f"--target={machine_pid(paths, name)}", *namespaces, "--wd", "--"]
 
 
 def prepare_control(paths: Paths, kind: TemporalKind) -> tuple[Mount, ...]:
@@ -100,6 +120,13 @@ def prepare_node(paths: Paths, node: NodeAddress, pause_image: str) -> tuple[Mou
     write(etc / "hostname", f"{node.name}\n")
     write(etc / "hosts", hosts_file(node.name, node.address))
     write(etc / "resolv.conf", "")
+    reboot = folder / "upper/usr/sbin/reboot"
+    write(reboot, _REBOOT)
+    reboot.chmod(0o755)
+    write(etc / "apt/sources.list", debian_archive.SOURCES_LIST)
+    archives = folder / "upper/var/cache/apt/archives"
+    archives.mkdir(parents=True, exist_ok=True)
+    shutil.copy(debian_archive.first_file(paths), archives)
     write(etc / "containerd/config.toml", configuration.containerd(pause_image))
     for registry in (REGISTRY, PRIVATE_REGISTRY):
         trust = configuration.containerd_host(registry, NODE_ETC / "ca.crt")

@@ -18,6 +18,7 @@ HOST_PROGRAMS: Mapping[str, tuple[str, str]] = {
     "buildah": ("buildah", "builds the platform's images"),
     "skopeo": ("skopeo", "looks at images"),
     "git": ("git", "makes source repositories"),
+    "dpkg-deb": ("dpkg", "makes the packages that nodes are patched with"),
     "ip": ("iproute2", "connects the nodes"),
     "unshare": ("util-linux", "gives each node namespaces of its own"),
     "setpriv": ("util-linux", "ends helpers together with their parent"),

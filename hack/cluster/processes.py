@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hack.cluster.cgroups import ClusterGroup
-from hack.cluster.paths import Paths
+from hack.cluster.paths import Paths, locked
 from hack.cluster.shell import ClusterError, tail
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _EXEC_TRIES = 40
 _KILLS = 3
 # Joins the machine's control groups before anything else: from here on `down` finds the process, come what may.
@@ -38,10 +38,15 @@ class Command:
 
 def start(paths: Paths, group: ClusterGroup, command: Command) -> None:
     """Start a process detached from this one, with its output in its log, unless it runs already."""
-    if running_pid(paths, command.name):
-        return
     paths.pids.mkdir(parents=True, exist_ok=True)
     paths.logs.mkdir(parents=True, exist_ok=True)
+    # A node that reboots has its components started by a process of its own, beside whoever else is at it.
+    with locked(paths.pids / f".{command.name}.lock", command.name):
+        if not running_pid(paths, command.name):
+            _launch(paths, group, command)
+
+
+def _launch(paths: Paths, group: ClusterGroup, command: Command) -> None:
     pidfile = paths.pids / command.name
     pidfile.unlink(missing_ok=True)
     launch = ["setsid", "--fork", "sh", "-c", _LAUNCH, "launch", str(pidfile), *group.entrances(command.machine), "--"]
@@ -64,7 +69,7 @@ def start(paths: Paths, group: ClusterGroup, command: Command) -> None:
 
 def _environment(paths: Paths, command: Command) -> dict[str, str]:
     return {
-        "PATH": _PATH,
+        "PATH": PATH,
         "HOME": "/root",
         "BASCULE_CLUSTER": paths.name,
         "BASCULE_COMPONENT": command.name,
