@@ -38,6 +38,43 @@ class TenantFacts(ApiModel):
     service_account: str
 
 
+class Desired(ApiModel):
+    """Signal `desired`: whether the run should be suspended. The highest sequence wins."""
+
+    sequence: int
+    suspended: bool
+
+
+class HandoverStep(ApiModel):
+    """How one step stood when the run continued as new; times are epoch seconds."""
+
+    name: str
+    state: StepState = StepState.PENDING
+    started: int | None = None
+    finished: int | None = None
+    attempts: int = 0
+    note: str = ""
+    message: str = ""
+    log: str = ""
+
+
+class Handover(ApiModel):
+    """What a run that continues as new hands on to its next execution: what all kinds need, and the kind's own."""
+
+    progress_number: int
+    """Of the last progress told: the next execution's numbers go on from there."""
+    started: float
+    """Epoch seconds at which the first execution began; `spec.timeout` counts from there."""
+    waited_seconds: float = 0
+    """Time at gates and suspended in all executions before."""
+    desired: Desired
+    steps: list[HandoverStep] = []
+    facts: dict[str, Any] = {}
+    counterweights: list[str] = []
+    """Names of what has to be registered again before anything else happens."""
+    state: dict[str, Any] = {}
+
+
 class RunInput(ApiModel):
     """What every workflow's input begins with. No secret value is ever in it."""
 
@@ -47,13 +84,8 @@ class RunInput(ApiModel):
     compensation: CompensationSpec = CompensationSpec()
     suspended: bool = False
     """Whether the run starts suspended."""
-
-
-class Desired(ApiModel):
-    """Signal `desired`: whether the run should be suspended. The highest sequence wins."""
-
-    sequence: int
-    suspended: bool
+    handover: Handover | None = None
+    """What an earlier execution of the run handed on; absent in the first."""
 
 
 class ApprovalMessage(ApiModel):

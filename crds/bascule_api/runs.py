@@ -158,7 +158,7 @@ class RunRecord(ApiModel):
     workflow_id: ShortText = ""
     """Id of the workflow."""
     run_id: ShortText = ""
-    """Temporal's id of the execution; absent until it is known."""
+    """Temporal's id of the execution; absent until it is known. It moves on when the run continues as new."""
     version: ShortText = ""
     """Semver and build id of the code that runs it."""
     url: Annotated[str, StringConstraints(max_length=1024)] = ""

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import BaseModel, ValidationError
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.update.v1 import UpdateRef
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
@@ -18,6 +19,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     DescribeNamespaceResponse,
     DescribeWorkflowExecutionRequest,
+    GetWorkflowExecutionHistoryRequest,
     ListWorkflowExecutionsRequest,
     PollWorkflowExecutionUpdateRequest,
 )
@@ -33,6 +35,9 @@ from bascule_operator.store import Key
 
 PAGE = 200
 """Rows of one answer of the feed, and objects of one page of a list."""
+
+LINKS = 100
+"""Executions of one run, each of which continued the one before, that are looked at."""
 
 PLURALS = {kind.kind: kind.plural for kind in (image_builds.KIND, approvals.KIND, procedures.KIND, tenants.KIND)}
 
@@ -152,7 +157,9 @@ def _searched(attributes: Any, name: str) -> str:
 
 _PAUSED = 8
 """Paused by Temporal's own pause, a status that this version of the API has no name for."""
-_OPEN = (WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING, _PAUSED)
+_CONTINUED = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW
+_OPEN = (WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING, _PAUSED, _CONTINUED)
+"""An execution that continued as new is closed, but the run is not: another execution goes on."""
 
 _CLOSED = {
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: Closed.COMPLETED,
@@ -184,6 +191,7 @@ async def _view(
         unreadable="; ".join(reader.problems),
         problems=_reported(info),
         paused=info.status == _PAUSED,
+        continued=info.status == _CONTINUED,
     )
 
 
@@ -214,10 +222,18 @@ def _when(stamp: Timestamp) -> datetime | None:
     return stamp.ToDatetime(UTC).replace(microsecond=0) if stamp.seconds else None
 
 
-async def describe(temporal: Temporal, place: Place, workflow_id: str, result: type[RunResult | UndoResult]) -> RunView:
+async def describe(
+    temporal: Temporal,
+    place: Place,
+    workflow_id: str,
+    result: type[RunResult | UndoResult],
+    known: str | None = None,
+) -> RunView:
     """The run as Temporal has it now, strongly consistent. Absent when Temporal does not know it.
 
-    Raises NamespaceMissingError when it does not even know the namespace, TemporalUnavailableError.
+    `known`: the execution that was the run until now, empty where none is known yet. Where there is another by now,
+    it is looked up whether that is the same run, continued as new. Raises NamespaceMissingError when Temporal does not
+    even know the namespace, TemporalUnavailableError.
     """
     client = await temporal.client(place)
     request = DescribeWorkflowExecutionRequest(
@@ -229,18 +245,74 @@ async def describe(temporal: Temporal, place: Place, workflow_id: str, result: t
     except RunMissingError:
         return RunView(state=RunState.ABSENT, described=True)
     view = await _view(found.workflow_execution_info, client.data_converter, result)
+    since = "" if known is None else known or view.first_run_id
     return replace(
         view,
         described=True,
+        continues=since not in ("", view.run_id) and await _continues(temporal, place, workflow_id, view, since),
         cancel_requested=found.workflow_extended_info.cancel_requested,
         task_attempt=found.pending_workflow_task.attempt,
     )
 
 
-async def took_update(temporal: Temporal, place: Place, workflow_id: str, update_id: str) -> bool:
-    """Whether the run has accepted the update of this id, be it over or not. Raises TemporalUnavailableError."""
+async def _continues(temporal: Temporal, place: Place, workflow_id: str, view: RunView, since: str) -> bool:
+    """Whether the execution goes back to the one `since` by continuing as new alone.
+
+    Temporal tells of each execution which one it continues, and of one that a reset made, which one it was made from:
+    that is another than itself. Where an execution in between is not kept any more, nothing speaks for a reset.
+    """
+    execution = view.run_id
+    for _ in range(LINKS):
+        try:
+            begun = await _beginning(temporal, place, workflow_id, execution)
+        except RunMissingError:
+            return True
+        if begun.original_execution_run_id not in ("", execution) or not begun.continued_execution_run_id:
+            return False
+        execution = begun.continued_execution_run_id
+        if execution == since:
+            return True
+    return True
+
+
+async def _beginning(
+    temporal: Temporal, place: Place, workflow_id: str, run_id: str
+) -> WorkflowExecutionStartedEventAttributes:
+    """The first event of an execution. Raises RunMissingError, TemporalUnavailableError."""
     client = await temporal.client(place)
-    execution = WorkflowExecution(workflow_id=workflow_id)
+    request = GetWorkflowExecutionHistoryRequest(
+        namespace=place.namespace,
+        execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+        maximum_page_size=1,
+    )
+    async with temporal.call("history"):
+        found = await client.workflow_service.get_workflow_execution_history(request, timeout=CALL_TIMEOUT)
+    if not found.history.events:
+        raise RunMissingError(f"{workflow_id} {run_id}")
+    return found.history.events[0].workflow_execution_started_event_attributes
+
+
+async def took_update(temporal: Temporal, place: Place, workflow_id: str, update_id: str) -> bool:
+    """Whether the run has accepted the update of this id, be it over or not; also before it continued as new.
+
+    Raises TemporalUnavailableError.
+    """
+    execution = ""
+    for _ in range(LINKS):
+        if await _took_update(temporal, place, workflow_id, execution, update_id):
+            return True
+        try:
+            execution = (await _beginning(temporal, place, workflow_id, execution)).continued_execution_run_id
+        except RunMissingError:
+            return False
+        if not execution:
+            return False
+    return False
+
+
+async def _took_update(temporal: Temporal, place: Place, workflow_id: str, run_id: str, update_id: str) -> bool:
+    client = await temporal.client(place)
+    execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
     request = PollWorkflowExecutionUpdateRequest(
         namespace=place.namespace, update_ref=UpdateRef(workflow_execution=execution, update_id=update_id)
     )

@@ -45,6 +45,8 @@ class Seen:
     number: int
     """Of its progress."""
     closed: bool
+    continued: bool
+    """Whether the run goes on in another execution."""
     troubled: bool
     """Whether Temporal reports problems of its code, or somebody paused it there."""
     resting: bool
@@ -58,16 +60,21 @@ class Seen:
             started=view.started_at,
             number=view.progress.number if view.progress else 0,
             closed=view.state is RunState.CLOSED,
+            continued=view.continued,
             troubled=bool(view.problems) or view.paused,
             resting=view.progress is not None and view.progress.phase in _RESTING,
         )
 
     def precedes(self, other: Seen) -> bool:
-        """Whether this is older than the other: a late row, or the execution that a reset put an end to."""
+        """Whether this is older than the other: a late row, or an execution that another one took the place of."""
         if self.execution != other.execution:
+            if self.continued != other.continued:
+                return self.continued
             if self.started is None or other.started is None or self.started == other.started:
                 return self.closed and not other.closed
             return self.started < other.started
+        if self.continued != other.continued:
+            return other.continued
         return other.closed if self.closed != other.closed else self.number < other.number
 
 

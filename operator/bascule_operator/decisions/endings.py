@@ -18,7 +18,7 @@ from bascule_api.runs import (
     StepStatus,
 )
 from bascule_operator.decisions.conditions import RUN_LIFE, Says, ready, stalled, working
-from bascule_operator.decisions.status import said
+from bascule_operator.decisions.status import execution, said
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import Closed, RunView
 from bascule_operator.decisions.wording import in_short, length, step_words
@@ -77,7 +77,7 @@ def _record(run: RunRecord, result: RunResult, view: RunView, now: datetime) -> 
     over, started = view.closed_at or now, run.started_at or view.started_at
     return run.model_copy(
         update={
-            "run_id": run.run_id or view.first_run_id or view.run_id,
+            "run_id": execution(run, view),
             "outcome": result.phase,
             "version": result.version or run.version,
             "progress_number": max(result.progress_number, run.progress_number),

@@ -138,8 +138,7 @@ def running(subject: Subject, view: RunView, now: datetime) -> RunStatus:
         progress = None  # an older row of the feed: progress never goes backwards
     record = run.model_copy(
         update={
-            # After a reset it stays the one that was started: the other is not this run.
-            "run_id": run.run_id or view.first_run_id or view.run_id,
+            "run_id": execution(run, view),
             "started_at": run.started_at or view.started_at,
             "version": (progress.version if progress else "") or run.version,
             "progress_number": progress.number if progress else run.progress_number,
@@ -150,6 +149,14 @@ def running(subject: Subject, view: RunView, now: datetime) -> RunStatus:
     replaces = RUN_LIFE + ((ConditionType.RUN_HEALTHY,) if view.described or progress else ())
     says = [*_open_says(told, progress), *health(view)]
     return said(told, says, now, replaces=replaces, phase=_open_phase(progress, subject.status.phase))
+
+
+def execution(run: RunRecord, view: RunView) -> str:
+    """Id of the execution that is the run. It moves on as the run continues as new.
+
+    After a reset it stays: what goes on instead is not this run.
+    """
+    return view.run_id if view.continues else run.run_id or view.first_run_id or view.run_id
 
 
 def _open_phase(progress: Progress | None, known: Phase | None) -> Phase:

@@ -53,9 +53,10 @@ def on_delete(subject: Subject) -> OnDelete:
 def was_reset(run: RunRecord, view: RunView) -> bool:
     """Whether somebody reset the run in Temporal: another execution goes on under its id, from an earlier point.
 
-    What the run did after that point is unknown to it, so that only an undo workflow can take all back.
+    What the run did after that point is unknown to it, so that only an undo workflow can take all back. Of a row of
+    the feed it may only be suspected: a run that continued as new has another execution as well.
     """
-    return bool(view.run_id) and view.run_id != (run.run_id or view.first_run_id or view.run_id)
+    return bool(view.run_id) and view.run_id != status.execution(run, view)
 
 
 def finished(subject: Subject, view: RunView, now: datetime) -> RunStatus:

@@ -40,7 +40,11 @@ class RunView:
     described: bool = False
     run_id: str = ""
     first_run_id: str = ""
-    """The execution that its chain began with; another than `run_id` after a reset."""
+    """The execution that its chain began with; another than `run_id` once it was reset or continued as new."""
+    continues: bool = False
+    """Whether this execution goes on where the known one stopped, by continuing as new alone."""
+    continued: bool = False
+    """Whether it stopped in favour of another execution of the same run: it is not open, and that is no end."""
     closed: Closed | None = None
     started_at: datetime | None = None
     closed_at: datetime | None = None

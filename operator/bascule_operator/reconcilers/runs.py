@@ -175,9 +175,9 @@ class RunsReconciler:
         run, workflow_id = subject.run, watched(subject.status)
         if run is None or not workflow_id:
             return
-        result = UndoResult if subject.undoing else self._kind.result
+        result, known = (UndoResult, None) if subject.undoing else (self._kind.result, run.run_id)
         try:
-            now.view = await observe.describe(self._world.temporal, self._place(run), workflow_id, result)
+            now.view = await observe.describe(self._world.temporal, self._place(run), workflow_id, result, known)
         except (TemporalError, NamespaceMissingError) as error:
             # A namespace may have been registered a moment ago: it takes a while until every frontend knows it.
             _silent(now, error)

@@ -106,6 +106,16 @@ OLDER = [
         row(closed=True, run_id="first", started_at=NOW),
         id="the same, within one second",
     ),
+    pytest.param(
+        row(2, run_id="second", started_at=NOW),
+        row(1, run_id="first", started_at=NOW, continued=True),
+        id="the execution that it continued, within one second",
+    ),
+    pytest.param(
+        row(2, run_id="second", started_at=NOW, continued=True),
+        row(2, run_id="second", started_at=NOW),
+        id="still open after it continued as new",
+    ),
 ]
 
 

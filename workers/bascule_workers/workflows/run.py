@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api import names
+    from bascule_api.base import ApiModel
     from bascule_api.conditions import CompensationState, Phase, StepState
-    from bascule_api.progress import Progress, RunInput, RunResult
+    from bascule_api.progress import Handover, HandoverStep, Progress, RunInput, RunResult
     from bascule_api.runs import Failure, FailureType
     from bascule_workers import version
     from bascule_workers.plans import failures
-    from bascule_workers.plans.progress import completed, message_of
+    from bascule_workers.plans.progress import StepRecord, completed, message_of
     from bascule_workers.workflows.saga import Saga
     from bascule_workers.workflows.settling import Settling
     from bascule_workers.workflows.stepping import Stepping
-    from bascule_workers.workflows.trouble import Ended
+    from bascule_workers.workflows.trouble import Continued, Ended
+
+
+_MOMENT = timedelta(milliseconds=1)
 
 
 class Run(Stepping, ABC):
@@ -33,6 +38,7 @@ class Run(Stepping, ABC):
         self.facts: dict[str, Any] = {}
         self.failure: Failure | None = None
         self._over: Phase | None = None
+        self._began = 0.0
         self._waited = 0.0
         self._settling = Settling(self.input.compensation.timeout.seconds)
 
@@ -54,10 +60,18 @@ class Run(Stepping, ABC):
     def undone(self, name: str) -> None:
         """A counterweight has done its work, with nothing left."""
 
+    def resume(self, state: dict[str, Any]) -> None:
+        """Restore what an earlier execution handed on, and register its counterweights again.
+
+        Called before the body and before anything can end the run. For kinds that continue as new.
+        """
+        raise NotImplementedError(f"{self.kind} does not continue as new")
+
     # The life of a run
 
     async def live(self) -> RunResult:
-        """Carry out the body, settle what it did, and close as it came out."""
+        """Carry out the body, settle what it did, and close as it came out; or go on in another execution."""
+        self._take_up(self.input.handover)
         reporter = asyncio.create_task(self._reporting.go_on(self._progress))
         outcome = await self._outcome()
         await self._settle(outcome)
@@ -85,6 +99,11 @@ class Run(Stepping, ABC):
             await body
         except Ended as ended:
             self.failure = ended.failure
+        except Continued as continued:
+            # Another execution would know nothing of a cancellation that meets it: this one ends then.
+            if not self._ending and workflow.cancellation_reason() is None:
+                self._hand_over(continued.state)
+            self.failure = self._timeout() if timed_out else None
         except BaseException as error:
             # Anything else is a bug: the workflow task fails and is tried again with mended code; nothing is undone.
             if not (self._ending and is_cancelled_exception(error)):
@@ -108,7 +127,7 @@ class Run(Stepping, ABC):
             self._waited += workflow.time() - since
 
     def _active_seconds(self, now: float) -> float:
-        return now - workflow.info().start_time.timestamp() - self._waited
+        return now - self._began - self._waited
 
     def _timeout(self) -> Failure:
         running = [step for step in self.steps.values() if step.state in (StepState.RUNNING, StepState.CANCELLED)]
@@ -118,6 +137,49 @@ class Run(Stepping, ABC):
             step.state, step.message = StepState.FAILED, message
         name = running[0].name if running else ""
         return Failure(step=name, type=FailureType.RUN_TIMED_OUT, message=message[:1024], retryable=True)
+
+    # Going on in another execution
+
+    async def continue_as_new(self, state: ApiModel) -> NoReturn:
+        """Have another execution go on, with a history of its own: `resume` gets the state, the body runs again.
+
+        For the body, between steps. Steps, time waited, progress, facts and suspension are handed on as well.
+        """
+        self._check_ending()
+        if self._working or self._parked:
+            raise RuntimeError("a run continues as new between steps only")
+        # Signals are applied before a cancellation that came with them: after a timer both are known.
+        await workflow.sleep(_MOMENT)
+        while not workflow.all_handlers_finished():
+            await workflow.sleep(_MOMENT)
+        raise Continued(state)
+
+    def _hand_over(self, state: ApiModel) -> NoReturn:
+        """The memo is handed on explicitly: Temporal keeps the search attributes, but of the memo only its start."""
+        handover = Handover(
+            progress_number=self._reporting.number,
+            started=self._began,
+            waited_seconds=self._waited,
+            desired=self._desired,
+            steps=[HandoverStep.model_validate(asdict(step)) for step in self.steps.values()],
+            facts=self.facts,
+            counterweights=[entry.name for entry in self.saga.stack],
+            state=state.to_wire(),
+        )
+        workflow.continue_as_new(self.input.model_copy(update={"handover": handover}), memo=dict(workflow.memo()))
+
+    def _take_up(self, handover: Handover | None) -> None:
+        """Begin, or go on where an earlier execution stopped."""
+        self._began = handover.started if handover else workflow.info().start_time.timestamp()
+        if handover is None:
+            return
+        self._reporting.number = handover.progress_number
+        self._waited, self.facts = handover.waited_seconds, handover.facts
+        self.steps = {step.name: StepRecord(**step.model_dump()) for step in handover.steps}
+        self.resume(handover.state)
+        registered = {entry.name for entry in self.saga.stack}
+        if forgotten := [name for name in handover.counterweights if name not in registered]:
+            raise RuntimeError(f"{self.kind} continued as new and forgot its counterweights: {', '.join(forgotten)}")
 
     # The end
 

@@ -35,7 +35,8 @@ class Stepping(Calling):
         super().__init__(given.run.uid)
         self.input = given
         self.steps = {name: StepRecord(name) for name in steps}
-        self._desired = Desired(sequence=-1, suspended=given.suspended)
+        # Before any signal is handled: one may be there before the run's first act.
+        self._desired = given.handover.desired if given.handover else Desired(sequence=-1, suspended=given.suspended)
         self._ending = False
         self._waiting: WaitingProgress | None = None
         self._gate: ApprovalGate | None = None

@@ -10,6 +10,7 @@ from temporalio import exceptions, workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from bascule_api.base import ApiModel
     from bascule_api.runs import Failure, FailureType
     from bascule_workers.plans.progress import failure_type
 
@@ -22,6 +23,14 @@ class Ended(Exception):  # noqa: N818 - not an error of the workflow's code: how
         self.failure = failure
         self.results = results or {}
         """What the step that failed reported nevertheless."""
+
+
+class Continued(Exception):  # noqa: N818 - not an error: the story goes on in another execution
+    """The run's story has come to a point from which another execution goes on with this state."""
+
+    def __init__(self, state: ApiModel) -> None:
+        super().__init__("the run continues as new")
+        self.state = state
 
 
 @dataclass(frozen=True)

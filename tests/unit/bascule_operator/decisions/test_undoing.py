@@ -185,6 +185,21 @@ ENDED = [
         id="... not on a row of the feed",
     ),
     pytest.param(
+        observed(build().running(), an_open(run_id="run-2", continues=True)),
+        ("says", Phase.RUNNING, Reason.PROGRESSING),
+        id="continued as new: the same run goes on",
+    ),
+    pytest.param(
+        observed(build().running(), a_closed(Phase.SUCCEEDED, run_id="run-2", continues=True)),
+        ("says", Phase.SUCCEEDED, Reason.SUCCEEDED, CompensationState.NOTHING_TO_DO, None, 0),
+        id="... and ends as it says itself",
+    ),
+    pytest.param(
+        observed(build().running(), replace(an_open(continued=True), described=False)),
+        ("says", Phase.RUNNING, Reason.PROGRESSING),
+        id="... the execution that stopped for another is no end",
+    ),
+    pytest.param(
         observed(build().running(**RESET), an_open(run_id="run-2")),
         ("cancels", "the run was reset: what it made before that is taken back as well"),
         id="... then what goes on instead is cancelled",
@@ -535,6 +550,12 @@ def test_the_execution_of_a_reset_run_stays_the_one_that_was_started() -> None:
     status = told(observed(build().running(**RESET), an_open(run_id="run-2", cancel_requested=True)))
     assert status.run is not None
     assert status.run.run_id == "run-1"
+
+
+def test_the_execution_moves_on_with_a_run_that_continues_as_new() -> None:
+    status = told(observed(build().running(), an_open(run_id="run-2", continues=True)))
+    assert status.run is not None
+    assert (status.run.run_id, status.run.cancel_cause) == ("run-2", None)
 
 
 def test_nothing_watched_in_temporal_means_nothing_is_live() -> None:
