@@ -117,6 +117,13 @@ def target_lease_name(target: str) -> str:
     return f"target-{hashlib.sha256(target.encode()).hexdigest()[:20]}"
 
 
+def target_label(target: str) -> str:
+    """The value of the label `bascule.dev/target`: the name itself where it fits a label."""
+    if len(target) <= _NAME_LIMIT and re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", target):
+        return target
+    return target_lease_name(target)
+
+
 def batch_workflow_id(parent: str, wave: str, batch: int, *, rollback: bool = False) -> str:
     """`patchcampaign/<uid>/<number>/canary/3`: the child workflow that works on a batch of a wave's targets."""
     return f"{parent}/{wave}/{'rollback/' if rollback else ''}{batch}"

@@ -129,6 +129,34 @@ class ApiUnavailableError(WorkerError):
     retryable = True
 
 
+class TargetRefusedError(WorkerError):
+    """A node is not one that the tenant may patch (any more), or belongs to the control plane."""
+
+    type = FailureType.TARGET_REFUSED
+
+
+class TargetGoneError(WorkerError):
+    """A node is no longer there, or another one has its name by now."""
+
+    type = FailureType.TARGET_GONE
+
+
+class TargetTakenError(WorkerError):
+    """Another run works on the target."""
+
+    retryable = True
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"{holder} works on it")
+        self.holder = holder
+
+
+class DrainBlockedError(WorkerError):
+    """Pods may not be evicted from a node, or did not leave it in time."""
+
+    type = FailureType.DRAIN_BLOCKED
+
+
 class LeaseTakenError(WorkerError):
     """Another holds the lease."""
 

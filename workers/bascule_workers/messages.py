@@ -66,7 +66,7 @@ class SecretUse(ApiModel):
     field: str
     """Where the spec names it."""
     name: str
-    use: Literal["git", "signing", "registry"]
+    use: Literal["git", "signing", "registry", "ssh", "http"]
     hosts: list[str] = []
     """Where its content would be sent."""
 
@@ -119,6 +119,8 @@ class SourcePin(ApiModel):
 
     revision: str
     git: GitPin | None = None
+    part: str = ""
+    """Of a run with several sources from ConfigMaps: which one; part of the name of the run's copy."""
 
 
 class ResolveRequest(StepRequest):
@@ -126,21 +128,27 @@ class ResolveRequest(StepRequest):
     config_map: str | None = None
 
 
-class JobRequest(StepRequest):
-    """A step that a Job carries out."""
+class ProcedureRequest(StepRequest):
+    """A step that a Procedure's Job carries out."""
 
     procedure: PinnedProcedure
     parameters: dict[str, ParameterValue]
     source: SourcePin | None = None
+    """What the step finds at `/bascule/source`."""
+    timeout_seconds: int
+    keep_seconds: int
+    """How long the finished Job and its log stay."""
+
+
+class JobRequest(ProcedureRequest):
+    """A step of an ImageBuild that a Job carries out."""
+
     candidate: str
     """`repository:tag` of the candidate."""
     image: str = ""
     """`repository@digest` of the candidate, once there is one."""
     cache: str = ""
     """The repository that keeps layers for later builds; empty: none does."""
-    timeout_seconds: int
-    keep_seconds: int
-    """How long the finished Job and its log stay."""
     registry_login: bool = False
 
 

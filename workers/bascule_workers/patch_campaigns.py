@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from bascule_api.base import ApiModel, ParameterValue
+from bascule_api.base import ApiModel
 from bascule_api.fleets import Inventory, NodeTargets, Target, TargetPhase, Window
 from bascule_api.gates import Gate, HttpCheck, Verdict
 from bascule_api.patch_campaigns import Drain, PatchCampaignInput, PatchCampaignUndoInput, PreviousRun, Wave
 from bascule_api.procedures import PinnedProcedure
-from bascule_workers.messages import SourcePin, StepRequest
+from bascule_workers.messages import ProcedureRequest, SourcePin, StepRequest
+
+KEEP_SECONDS = 3600
+"""How long a finished Job stays if nobody deletes it: for as long as a worker may need to come back and read it."""
 
 # Planning
 
@@ -49,7 +52,11 @@ class Plan(ApiModel):
 
 
 class TargetRequest(StepRequest):
-    """What every activity at a target begins with. The step is the wave's."""
+    """What every activity at a target begins with. The step is the wave's.
+
+    All of them raise TargetRefusedError for a node that the tenant may not patch, and all but `acquire` and `release`
+    TargetGoneError for one that is no longer there, or was made again since `acquire`.
+    """
 
     target: Target
     node: bool = True
@@ -61,7 +68,7 @@ class TargetRequest(StepRequest):
 
 
 class AcquireRequest(TargetRequest):
-    """`patch_target.acquire`: take the target's Lease, then cordon the node.
+    """`patch_target.acquire`: take the target's Lease, then cordon the node. Raises TargetGoneError.
 
     NotYet(Lease) while another run holds it.
     """
@@ -75,23 +82,23 @@ class Acquired(ApiModel):
 
 
 class DrainRequest(TargetRequest):
-    """`patch_target.drain`: evict the node's pods. NotYet(Disruption) names the pod that stays, and why.
+    """`patch_target.drain`: evict the node's pods, until `since` is longer ago than `drain.timeout`.
 
-    Raises DrainBlockedError for pods that may not be evicted (bare, emptyDir), as the policy says.
+    NotYet(Disruption) names the pod that stays, and why. Raises DrainBlockedError for pods that may not be evicted
+    (bare, emptyDir), as the policy says, and when the time is up.
     """
 
     drain: Drain
 
 
-class TargetJobRequest(TargetRequest):
+class TargetJobRequest(TargetRequest, ProcedureRequest):
     """`patch_target.run_procedure`: a Procedure's Job at the target, or about it."""
 
-    procedure: PinnedProcedure
-    parameters: dict[str, ParameterValue] = {}
-    timeout_seconds: int
-    files: SourcePin | None = None
+    keep_seconds: int = KEEP_SECONDS
     use: str
     """`patch`, `rollback`, `verify`: which Job of the target this is."""
+    boot_id: str = ""
+    """Of the node before: so that a Job whose node was rebooted under it is told apart from one that failed."""
     ssh_login: bool = False
     """Whether the run's Secret holds an SSH key for hosts."""
 
@@ -126,7 +133,10 @@ class HttpCheckRequest(TargetRequest):
 
 class ReleaseTargetRequest(TargetRequest):
     """`patch_target.release`: stop the target's Jobs, uncordon the node if this run cordoned it, take the marks off,
-    give the Lease back. Bears finding nothing."""
+    give the Lease back. Bears finding nothing, whoever the node belongs to."""
+
+    keep_jobs: bool = False
+    """Whether finished Jobs stay for a while, with their logs: those of a target that failed."""
 
 
 # A batch: the child workflow `PatchBatch`

@@ -6,10 +6,10 @@ from bascule_api.progress import RunIdentity
 from bascule_api.runs import FailureType
 from bascule_workers.activities.logs import Kept, LogKeeper
 from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError, StepTimedOutError, WorkerError
-from bascule_workers.messages import JobRequest, StepRequest
+from bascule_workers.messages import ProcedureRequest, StepRequest
 from bascule_workers.plans import credentials, failures, outcomes
 from bascule_workers.plans.credentials import RunCredentials
-from bascule_workers.plans.jobs import PREPARE, JobSettings, render_job
+from bascule_workers.plans.jobs import PLAIN, PREPARE, JobSettings, JobTraits, job_name, render_job
 from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded, TimedOut
 from bascule_workers.ports.secrets import Objects
 from bascule_workers.ports.steps import Steps
@@ -51,38 +51,44 @@ class JobRunner:
         self._settings = settings
         self._logs = logs
 
-    async def run(self, request: JobRequest, failure: FailureType) -> Running | tuple[Succeeded, Kept]:
+    async def run(
+        self, request: ProcedureRequest, failure: FailureType, traits: JobTraits = PLAIN
+    ) -> Running | tuple[Succeeded, Kept]:
         """Carry out the step, and keep its log.
 
         Raises StepFailedError of the type `failure`, StepTimedOutError, JobLostError.
         """
-        job = render_job(request, self._settings)
+        job = render_job(request, self._settings, traits)
+        name = job_name(request, traits)
         outcome = await self._steps.run(job, known_note=request.note, limit_seconds=WAIT_SECONDS)
         match outcome:
             case Running():
                 return outcome
             case Succeeded():
-                return outcome, await self._keep(request, outcome.pod)
+                return outcome, await self._keep(request, name, outcome.pod)
             case TimedOut():
                 lines = await self._last_lines(request, outcome.pod, outcome.container)
                 raise await self._with_log(
                     StepTimedOutError(_joined(f"took longer than {request.timeout_seconds} s", lines)),
                     request,
-                    outcome.pod,
-                    outcome.container,
+                    name,
+                    outcome,
                 )
             case Lost():
                 raise _lost(request, outcome)
             case Failed():
                 error = await self._failed(request, outcome, failure)
-                raise await self._with_log(error, request, outcome.pod, outcome.container)
+                raise await self._with_log(error, request, name, outcome)
 
-    async def _keep(self, request: JobRequest, pod: str) -> Kept:
-        return await self._logs.keep(request, pod, await self._secrets(request))
+    async def _keep(self, request: ProcedureRequest, job: str, pod: str) -> Kept:
+        return await self._logs.keep(request, job, pod, await self._secrets(request))
 
-    async def _with_log(self, error: WorkerError, request: JobRequest, pod: str, container: str) -> WorkerError:
+    async def _with_log(
+        self, error: WorkerError, request: ProcedureRequest, job: str, outcome: Failed | TimedOut
+    ) -> WorkerError:
         """The error, which says where the whole log is, or why it is not kept; then it carries the log's end."""
-        kept = await self._keep(request, pod)
+        pod, container = outcome.pod, outcome.container
+        kept = await self._keep(request, job, pod)
         error.log = kept.digest
         if kept.nowhere and pod and container:
             namespace = request.tenant.steps_namespace
@@ -93,7 +99,7 @@ class JobRunner:
             error.args = (_joined(str(error), kept.note),)
         return error
 
-    async def _failed(self, request: JobRequest, failed: Failed, failure: FailureType) -> StepFailedError:
+    async def _failed(self, request: ProcedureRequest, failed: Failed, failure: FailureType) -> StepFailedError:
         retry = request.procedure.spec.retry
         codes = retry.non_retryable_exit_codes
         prepared = failed.container == PREPARE
@@ -107,19 +113,19 @@ class JobRunner:
         error.results = {name: failures.redacted(value, secrets) for name, value in failed.results.items()}
         return error
 
-    async def _last_lines(self, request: JobRequest, pod: str, container: str) -> str:
+    async def _last_lines(self, request: ProcedureRequest, pod: str, container: str) -> str:
         if not (pod and container):
             return ""
         log = await self._steps.log_tail(request.tenant.steps_namespace, pod, container)
         return failures.excerpt(failures.redacted(log, await self._secrets(request)))
 
-    async def _secrets(self, request: JobRequest) -> list[str]:
+    async def _secrets(self, request: ProcedureRequest) -> list[str]:
         name = credentials.credentials_name(request.run)
         secret = await self._objects.secret(request.tenant.steps_namespace, name)
         return credentials.decoded_secret(secret).secrets() if secret else []
 
 
-def _lost(request: JobRequest, lost: Lost) -> JobLostError | StepFailedError:
+def _lost(request: ProcedureRequest, lost: Lost) -> JobLostError | StepFailedError:
     if request.job_attempt < request.procedure.spec.retry.attempts:
         return JobLostError(lost.reason)
     return StepFailedError(f"lost its pod {request.job_attempt} times, the last time since {lost.reason}")

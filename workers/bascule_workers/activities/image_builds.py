@@ -132,7 +132,8 @@ class ImageBuildActivities:
         if found is not None:
             return Done(value=_candidate(candidates, found))
         cache, without = await self._cache(request)
-        outcome = await self._jobs.run(request.model_copy(update={"cache": cache}), FailureType.BUILD_FAILED)
+        job = request.model_copy(update={"cache": cache})
+        outcome = await self._jobs.run(job, FailureType.BUILD_FAILED, plans.job_traits(job))
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note)
         ended, log = outcome
@@ -166,7 +167,7 @@ class ImageBuildActivities:
     @activity.defn(name="image_build.test")
     async def test(self, request: JobRequest) -> Done[TestReport] | NotYet:
         """Run one test of the candidate."""
-        outcome = await self._jobs.run(request, FailureType.TEST_FAILED)
+        outcome = await self._jobs.run(request, FailureType.TEST_FAILED, plans.job_traits(request))
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note)
         ended, log = outcome
@@ -225,7 +226,8 @@ class ImageBuildActivities:
             told = [f"{name}: {request.problem}" for name in ("what the build made elsewhere",) if request.problem]
             return Done(value=Left(items=[*artifacts.words(request.artifacts), *told]))
         attempt = {"job_attempt": request.job_attempt, "note": request.note, "compensating": True}
-        outcome = await self._jobs.run(request.job.model_copy(update=attempt), FailureType.STEP_FAILED)
+        job = request.job.model_copy(update=attempt)
+        outcome = await self._jobs.run(job, FailureType.STEP_FAILED, plans.job_traits(job))
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note)
         return Done(value=Left(found=len(request.artifacts)))

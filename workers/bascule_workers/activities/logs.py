@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from bascule_api import names
 from bascule_workers.errors import WorkerError
-from bascule_workers.messages import JobRequest
+from bascule_workers.messages import ProcedureRequest
 from bascule_workers.plans import failures, jobs
 from bascule_workers.ports.logs import Logs
 from bascule_workers.ports.steps import Steps
@@ -54,11 +54,11 @@ class LogKeeper:
         self._today = today
         self._swept: dict[str, date] = {}
 
-    async def keep(self, request: JobRequest, pod: str, secrets: Sequence[str]) -> Kept:
-        """Keep what the pod's containers said, without the values of the run's Secret."""
+    async def keep(self, request: ProcedureRequest, job: str, pod: str, secrets: Sequence[str]) -> Kept:
+        """Keep what the containers of a Job's pod said, without the values of the run's Secret."""
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
-                kept = await self._kept(request, pod, secrets)
+                kept = await self._kept(request, job, pod, secrets)
         except WorkerError as error:
             return Kept(note=failures.shortened(f"the whole log could not be kept: {error}"))
         except TimeoutError:
@@ -82,7 +82,7 @@ class LogKeeper:
         except (WorkerError, TimeoutError) as error:
             logger.warning("old logs of %s were not deleted: %s", tenant, error)
 
-    async def _kept(self, request: JobRequest, pod: str, secrets: Sequence[str]) -> Kept:
+    async def _kept(self, request: ProcedureRequest, job: str, pod: str, secrets: Sequence[str]) -> Kept:
         repository = await self._tenants.artifacts(request.tenant.name)
         if repository is None or not pod:
             return Kept()
@@ -94,13 +94,13 @@ class LogKeeper:
             names.IMAGE_RUN_ANNOTATION: names.run_of(request.run.uid, request.run.number),
             f"{_ANNOTATIONS}resource": f"{request.run.kind}/{request.run.namespace}/{request.run.name}",
             f"{_ANNOTATIONS}step": request.step,
-            f"{_ANNOTATIONS}job": jobs.job_name(request),
+            f"{_ANNOTATIONS}job": job,
             f"{_ANNOTATIONS}complete": str(whole).lower(),
         }
-        tag = f"{self._today():%Y%m%d}-{jobs.job_name(request)}"
+        tag = f"{self._today():%Y%m%d}-{job}"
         return Kept(await self._logs.keep(repository, tag, packed, annotations))
 
-    async def _text(self, request: JobRequest, pod: str) -> tuple[str, bool]:
+    async def _text(self, request: ProcedureRequest, pod: str) -> tuple[str, bool]:
         """The logs of all containers one after the other, and whether that is all of them."""
         template = request.procedure.spec.template
         containers = [

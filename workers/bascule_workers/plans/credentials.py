@@ -17,8 +17,11 @@ from bascule_workers.messages import SecretUse
 
 DOCKER_CONFIG = ".dockerconfigjson"
 GIT_KEYS = ("username", "password", "ssh-privatekey", "known_hosts")
+SSH_KEYS = ("ssh-privatekey", "known_hosts")
+HTTP_KEY = "authorization"
 SIGNING_KEYS = ("cosign.key", "cosign.password")
 REGISTRY_KEY = "registry.config.json"
+_NOT_SECRET = (REGISTRY_KEY, "git.known_hosts", "ssh.known_hosts")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class RunCredentials:
 
     def secrets(self) -> list[str]:
         """Every value that must never be shown."""
-        values = [value for key, value in self.values.items() if key not in (REGISTRY_KEY, "git.known_hosts")]
+        values = [value for key, value in self.values.items() if key not in _NOT_SECRET]
         for entry in _auths(self.docker_config).values():
             values += [entry.get("auth", ""), entry.get("password", ""), *_decoded(entry.get("auth", ""))[1:]]
         return [value for value in values if value]
@@ -68,8 +71,9 @@ def pull_secret_name(run: RunIdentity) -> str:
     return names.object_name(run.uid, run.number, "pull")
 
 
-def source_name(run: RunIdentity) -> str:
-    return names.object_name(run.uid, run.number, "source")
+def source_name(run: RunIdentity, part: str = "") -> str:
+    """The run's copy of a ConfigMap; of a run with several, `part` says which."""
+    return names.object_name(run.uid, run.number, "source", *([part] if part else []))
 
 
 def kept_name(run: RunIdentity) -> str:
@@ -105,6 +109,16 @@ def checked(use: SecretUse, namespace: str, secret: Mapping[str, Any]) -> dict[s
             return _signing(where, values)
         case "registry":
             return {REGISTRY_KEY: _docker_config(where, values, use.hosts)}
+        case "ssh":
+            return {f"ssh.{key}": value for key, value in _demanded(where, values, SSH_KEYS).items()}
+        case "http":
+            # One for each place of the spec that names one: two gates may be at two servers.
+            return {http_key(use.field): _demanded(where, values, (HTTP_KEY,))[HTTP_KEY]}
+
+
+def http_key(field: str) -> str:
+    """The key in the run's Secret of the header that a field of the spec names, as `gates[0].http`."""
+    return f"http.{hashlib.sha256(field.encode()).hexdigest()[:16]}"
 
 
 def run_secrets(run: RunIdentity, tenant: TenantFacts, values: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -135,10 +149,12 @@ def kept_copy(
     return copy | {"type": "Opaque", "data": {REGISTRY_KEY: _encoded(config.encode())}}
 
 
-def run_config_map(run: RunIdentity, tenant: TenantFacts, original: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's copy of a source ConfigMap."""
+def run_config_map(
+    run: RunIdentity, tenant: TenantFacts, original: Mapping[str, Any], part: str = ""
+) -> dict[str, Any]:
+    """The run's copy of a source ConfigMap; of a run with several, `part` says which."""
     content = {key: original[key] for key in ("data", "binaryData") if original.get(key)}
-    return _owned("ConfigMap", source_name(run), run, tenant) | content
+    return _owned("ConfigMap", source_name(run, part), run, tenant) | content
 
 
 def config_map_digest(config_map: Mapping[str, Any]) -> str:
@@ -175,9 +191,13 @@ def _git(where: str, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _signing(where: str, values: Mapping[str, str]) -> dict[str, str]:
-    if missing := [key for key in SIGNING_KEYS if key not in values]:
+    return _demanded(where, values, SIGNING_KEYS)
+
+
+def _demanded(where: str, values: Mapping[str, str], keys: Sequence[str]) -> dict[str, str]:
+    if missing := [key for key in keys if key not in values]:
         raise SecretNotUsableError(f"{where}, which has no key {' and no key '.join(missing)}")
-    return {key: values[key] for key in SIGNING_KEYS}
+    return {key: values[key] for key in keys}
 
 
 def _docker_config(where: str, values: Mapping[str, str], hosts: Sequence[str]) -> str:

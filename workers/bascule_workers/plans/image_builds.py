@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bascule_api import names
@@ -22,9 +23,11 @@ from bascule_workers.messages import (
     SourcePin,
     UndoPublicationsRequest,
 )
-from bascule_workers.plans import artifacts
+from bascule_workers.plans import artifacts, credentials
+from bascule_workers.plans.jobs import JobTraits
 
 RESOLVE, BUILD, SBOM, SIGN, ATTEST, VERIFY, PUBLISH = "resolve", "build", "sbom", "sign", "attest", "verify", "publish"
+REGISTRY = "/run/bascule/registry"
 UNDO_BUILD = "undo-build"
 """Not a step of a run, but its counterweight's Job is named after it."""
 KEEP_SECONDS = 3600
@@ -131,6 +134,33 @@ def _deletion(
         candidate=f"{candidates}:{run_tag(common['run'])}",
         timeout_seconds=procedure.spec.timeout.seconds,
         keep_seconds=KEEP_UNDO_SECONDS,
+    )
+
+
+def job_traits(request: JobRequest) -> JobTraits:
+    """What the Jobs of an ImageBuild have besides what all have: the candidate, and the registry's login."""
+    environment = {"BASCULE_CANDIDATE": request.candidate}
+    if request.image:
+        environment["BASCULE_IMAGE"] = request.image
+    if request.cache:
+        environment["BASCULE_CACHE"] = request.cache
+    login = JobTraits()
+    # A build's own program talks to the registry; a test's where the platform says so.
+    if request.registry_login and (not request.image or request.procedure.spec.registry_login):
+        items = [{"key": credentials.REGISTRY_KEY, "path": "config.json"}]
+        secret = {"secretName": credentials.credentials_name(request.run), "items": items}
+        login = JobTraits(
+            own_mounts=({"name": "bascule-registry", "mountPath": REGISTRY, "readOnly": True},),
+            own_environment={"REGISTRY_AUTH_FILE": f"{REGISTRY}/config.json"},
+            volumes=({"name": "bascule-registry", "secret": secret},),
+        )
+    pulls = request.registry_login and request.image
+    return replace(
+        login,
+        depends_on={"candidate": request.candidate, "image": request.image},
+        environment=environment,
+        candidate=request.image,
+        pod={"imagePullSecrets": [{"name": credentials.pull_secret_name(request.run)}]} if pulls else {},
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bascule_api import names
@@ -13,13 +14,12 @@ from bascule_api.base import ParameterValue
 from bascule_api.parameters import effective_parameters
 from bascule_api.procedures import Container, SecurityProfile, Submodules, Volume
 from bascule_workers.errors import StepFailedError
-from bascule_workers.messages import JobRequest
+from bascule_workers.messages import ProcedureRequest
 from bascule_workers.plans import credentials
 
 SHARED = "/bascule"
 INPUT = "/bascule-input"
 GIT = "/run/bascule/git"
-REGISTRY = "/run/bascule/registry"
 CA_FOLDER = "/etc/bascule/ca"
 CA_KEY = "ca-bundle.crt"
 PREPARE = "bascule-prepare"
@@ -42,40 +42,78 @@ class JobSettings:
     """ConfigMap of the steps namespace whose key `ca-bundle.crt` steps trust; empty: the images' own."""
 
 
-def job_name(request: JobRequest) -> str:
+@dataclass(frozen=True)
+class JobTraits:
+    """What the Jobs of one kind of step have besides what those of all steps have."""
+
+    words: tuple[str, ...] = ()
+    """What a Job's name says, and depends on, besides the step."""
+    depends_on: Mapping[str, Any] = field(default_factory=dict)
+    """What the step does, besides its Procedure with parameters and source: JSON."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of every container of the step."""
+    candidate: str = ""
+    """The image that `imageFrom: Candidate` means; empty: there is none."""
+    own_mounts: Sequence[Mapping[str, Any]] = ()
+    """Mounts of the step's own container."""
+    own_environment: Mapping[str, str] = field(default_factory=dict)
+    volumes: Sequence[Mapping[str, Any]] = ()
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the pod's spec, instead of those that all have."""
+    host: bool = False
+    """Whether the step may have the node itself."""
+
+
+PLAIN = JobTraits()
+
+
+def job_name(request: ProcedureRequest, traits: JobTraits = PLAIN) -> str:
     """The same for every repetition of a step; a lost Job's successor gets another."""
     attempt = (f"a{request.job_attempt}",) if request.job_attempt > 1 else ()
-    return names.object_name(request.run.uid, request.run.number, request.step, *attempt)
+    return names.object_name(request.run.uid, request.run.number, request.step, *traits.words, *attempt)
 
 
-def spec_hash(request: JobRequest) -> str:
+def spec_hash(request: ProcedureRequest, traits: JobTraits = PLAIN) -> str:
     """What a step does, as a label's value: of the request only, so that an upgrade in mid-run adopts its Jobs."""
     parts = {
         "procedure": request.procedure.hash,
         "parameters": request.parameters,
-        "source": request.source.to_wire() if request.source else None,
-        "candidate": request.candidate,
-        "image": request.image,
+        "source": _source_facts(request),
         "attempt": request.job_attempt,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps({**parts, **traits.depends_on}, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def identity(request: JobRequest) -> dict[str, str]:
+def _source_facts(request: ProcedureRequest) -> dict[str, Any] | None:
+    if request.source is None:
+        return None
+    # Without what is empty: a hash must not change because an upgrade brings another field.
+    return {key: value for key, value in request.source.to_wire().items() if value != ""}
+
+
+def identity(request: ProcedureRequest, traits: JobTraits = PLAIN) -> dict[str, str]:
     """The labels by which a Job is known to be this step of this run."""
     return {
         names.LABEL_RUN: names.run_label(request.run.uid, request.run.number),
         names.LABEL_STEP: request.step,
-        names.LABEL_SPEC_HASH: spec_hash(request),
+        names.LABEL_SPEC_HASH: spec_hash(request, traits),
     }
 
 
-def render_job(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
+def render_job(request: ProcedureRequest, settings: JobSettings, traits: JobTraits = PLAIN) -> dict[str, Any]:
     """The Job of a step. Raises StepFailedError when the Procedure cannot be rendered."""
     spec = request.procedure.spec
-    if spec.security_profile == SecurityProfile.HOST:
-        raise StepFailedError(f"the Procedure {request.procedure.name} has the securityProfile Host: not for builds")
-    labels = identity(request) | {names.LABEL_TENANT: request.tenant.name, names.LABEL_KIND: request.run.kind}
+    if spec.security_profile == SecurityProfile.HOST and not traits.host:
+        raise StepFailedError(
+            f"the Procedure {request.procedure.name} has the securityProfile Host: it is for nodes that are patched"
+        )
+    labels = {
+        **identity(request, traits),
+        names.LABEL_TENANT: request.tenant.name,
+        names.LABEL_KIND: request.run.kind,
+        **traits.labels,
+    }
     annotations = {
         names.ANNOTATION_RUN: names.run_of(request.run.uid, request.run.number),
         names.ANNOTATION_RESOURCE: f"{request.run.namespace}/{request.run.name}",
@@ -84,7 +122,7 @@ def render_job(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(request),
+            "name": job_name(request, traits),
             "namespace": request.tenant.steps_namespace,
             "labels": labels,
             "annotations": annotations,
@@ -98,14 +136,17 @@ def render_job(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
             },
             "activeDeadlineSeconds": request.timeout_seconds,
             "ttlSecondsAfterFinished": request.keep_seconds,
-            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": _pod(request, settings)},
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": _pod(request, settings, traits),
+            },
         },
     }
 
 
-def _pod(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
+def _pod(request: ProcedureRequest, settings: JobSettings, traits: JobTraits) -> dict[str, Any]:
     template = request.procedure.spec.template
-    pod: dict[str, Any] = {
+    return {
         "serviceAccountName": request.tenant.service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -124,22 +165,20 @@ def _pod(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
         ],
         "securityContext": _pod_security(request),
         "initContainers": [_prepare(request, settings)]
-        + [_container(container, request, settings, main=False) for container in template.init_containers],
-        "containers": [_container(template.container, request, settings, main=True)],
-        "volumes": _volumes(request, settings),
+        + [_container(container, request, settings, traits, main=False) for container in template.init_containers],
+        "containers": [_container(template.container, request, settings, traits, main=True)],
+        "volumes": _volumes(request, settings, traits),
+        **traits.pod,
     }
-    if request.registry_login and request.image:
-        pod["imagePullSecrets"] = [{"name": credentials.pull_secret_name(request.run)}]
-    return pod
 
 
-def _pod_security(request: JobRequest) -> dict[str, Any]:
-    if request.procedure.spec.security_profile == SecurityProfile.BUILD:
+def _pod_security(request: ProcedureRequest) -> dict[str, Any]:
+    if request.procedure.spec.security_profile != SecurityProfile.RESTRICTED:
         return {"fsGroup": USER}
     return {**_NOT_ROOT, "fsGroup": USER, **_SECCOMP}
 
 
-def _prepare(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
+def _prepare(request: ProcedureRequest, settings: JobSettings) -> dict[str, Any]:
     """The container that puts parameters and source where the step finds them."""
     mounts = [{"name": "bascule", "mountPath": SHARED}, *_ca_mount(settings)]
     source: dict[str, Any] | None = None
@@ -165,16 +204,19 @@ def _prepare(request: JobRequest, settings: JobSettings) -> dict[str, Any]:
     }
 
 
-def _container(container: Container, request: JobRequest, settings: JobSettings, *, main: bool) -> dict[str, Any]:
+def _container(
+    container: Container, request: ProcedureRequest, settings: JobSettings, traits: JobTraits, *, main: bool
+) -> dict[str, Any]:
     mounts = [{"name": "bascule", "mountPath": SHARED}, *_ca_mount(settings)]
-    env = environment(request, settings)
-    if main and _wants_login(request) and container.image_from is None:
-        mounts.append({"name": "bascule-registry", "mountPath": REGISTRY, "readOnly": True})
-        env.append({"name": "REGISTRY_AUTH_FILE", "value": f"{REGISTRY}/config.json"})
+    env = environment(request, settings, traits)
+    # What a tenant's own image runs gets no credentials of the run.
+    if main and container.image_from is None:
+        mounts += [dict(mount) for mount in traits.own_mounts]
+        env += [{"name": name, "value": escaped(value)} for name, value in traits.own_environment.items()]
     mounts += [_mount(mount.name, mount.mount_path, read_only=mount.read_only) for mount in container.volume_mounts]
     rendered: dict[str, Any] = {
         "name": container.name,
-        "image": _image(container, request),
+        "image": _image(container, request, traits),
         "env": env + [{"name": variable.name, "value": variable.value} for variable in container.env],
         "volumeMounts": mounts,
     }
@@ -186,27 +228,25 @@ def _container(container: Container, request: JobRequest, settings: JobSettings,
         rendered["workingDir"] = container.working_dir
     if resources := container.resources.to_wire():
         rendered["resources"] = {key: value for key, value in resources.items() if value}
-    if request.procedure.spec.security_profile != SecurityProfile.BUILD:
-        rendered["securityContext"] = dict(_RESTRICTED_CONTAINER)
-    elif main:
-        rendered["securityContext"] = {"runAsUser": 0}
+    match request.procedure.spec.security_profile:
+        case SecurityProfile.RESTRICTED:
+            rendered["securityContext"] = dict(_RESTRICTED_CONTAINER)
+        case SecurityProfile.BUILD if main:
+            rendered["securityContext"] = {"runAsUser": 0}
+        case SecurityProfile.HOST:
+            rendered["securityContext"] = {"privileged": True, "runAsUser": 0}
     return rendered
 
 
-def _wants_login(request: JobRequest) -> bool:
-    """Whether the step's own program talks to the registry: builds do, tests where the platform says so."""
-    return request.registry_login and (not request.image or request.procedure.spec.registry_login)
-
-
-def _image(container: Container, request: JobRequest) -> str:
+def _image(container: Container, request: ProcedureRequest, traits: JobTraits) -> str:
     if container.image_from is None:
         return container.image or ""
-    if not request.image:
+    if not traits.candidate:
         raise StepFailedError(f"the Procedure {request.procedure.name} wants the built image, and there is none yet")
-    return request.image
+    return traits.candidate
 
 
-def parameters(request: JobRequest) -> dict[str, ParameterValue]:
+def parameters(request: ProcedureRequest) -> dict[str, ParameterValue]:
     """The values that the step runs with. Raises StepFailedError for one that no environment variable can hold."""
     values = effective_parameters(request.procedure.spec.parameters, request.parameters)
     for name, value in values.items():
@@ -215,20 +255,16 @@ def parameters(request: JobRequest) -> dict[str, ParameterValue]:
     return values
 
 
-def environment(request: JobRequest, settings: JobSettings) -> list[dict[str, str]]:
+def environment(request: ProcedureRequest, settings: JobSettings, traits: JobTraits = PLAIN) -> list[dict[str, str]]:
     """What every container of the step finds in its environment. Lists: one item per line; exact ones are files."""
     values = {f"PARAM_{_upper_snake(name)}": _text(value) for name, value in parameters(request).items()}
     values |= {
         "BASCULE_PARAMS_DIR": f"{SHARED}/params",
         "BASCULE_SOURCE_DIR": f"{SHARED}/source",
         "BASCULE_RUN": names.run_of(request.run.uid, request.run.number),
-        "BASCULE_CANDIDATE": request.candidate,
         "BASCULE_STEP_NAME": request.step,
+        **traits.environment,
     }
-    if request.image:
-        values["BASCULE_IMAGE"] = request.image
-    if request.cache:
-        values["BASCULE_CACHE"] = request.cache
     return [{"name": name, "value": escaped(value)} for name, value in values.items()] + _ca_env(settings)
 
 
@@ -259,27 +295,31 @@ def _ca_env(settings: JobSettings) -> list[dict[str, str]]:
     return [{"name": "SSL_CERT_FILE", "value": f"{CA_FOLDER}/{CA_KEY}"}] if settings.ca_config_map else []
 
 
-def _volumes(request: JobRequest, settings: JobSettings) -> list[dict[str, Any]]:
+def _volumes(request: ProcedureRequest, settings: JobSettings, traits: JobTraits) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [{"name": "bascule", "emptyDir": {"sizeLimit": "1Gi"}}]
     if settings.ca_config_map:
         volumes.append({"name": "bascule-ca", "configMap": {"name": settings.ca_config_map, "optional": True}})
-    secret = credentials.credentials_name(request.run)
     if request.source and request.source.git and request.source.git.login:
-        items = [{"key": f"git.{key}", "path": key} for key in credentials.GIT_KEYS]
-        # Projected, since items of a plain secret volume must all exist.
-        projected = {"defaultMode": 0o440, "sources": [_secret_part(secret, item) for item in items]}
-        volumes.append({"name": "bascule-git", "projected": projected})
+        keys = {f"git.{key}": key for key in credentials.GIT_KEYS}
+        volumes.append(secret_volume("bascule-git", credentials.credentials_name(request.run), keys))
     elif request.source and not request.source.git:
-        volumes.append({"name": "bascule-input", "configMap": {"name": credentials.source_name(request.run)}})
-    if _wants_login(request):
-        items = [{"key": credentials.REGISTRY_KEY, "path": "config.json"}]
-        volumes.append({"name": "bascule-registry", "secret": {"secretName": secret, "items": items}})
+        copy = credentials.source_name(request.run, request.source.part)
+        volumes.append({"name": "bascule-input", "configMap": {"name": copy}})
+    volumes += [dict(volume) for volume in traits.volumes]
     return volumes + [_template_volume(volume) for volume in request.procedure.spec.template.volumes]
 
 
-def _secret_part(secret: str, item: dict[str, str]) -> dict[str, Any]:
-    return {"secret": {"name": secret, "items": [item], "optional": True}}
+def secret_volume(name: str, secret: str, files: Mapping[str, str]) -> dict[str, Any]:
+    """Those of a Secret's keys that are there, as files."""
+    # Projected, since items of a plain secret volume must all exist.
+    sources = [
+        {"secret": {"name": secret, "items": [{"key": key, "path": path}], "optional": True}}
+        for key, path in files.items()
+    ]
+    return {"name": name, "projected": {"defaultMode": 0o440, "sources": sources}}
 
 
 def _template_volume(volume: Volume) -> dict[str, Any]:
+    if volume.host_path is not None:
+        return {"name": volume.name, "hostPath": {"path": volume.host_path}}
     return {"name": volume.name, "emptyDir": {"sizeLimit": volume.size_limit} if volume.size_limit else {}}

@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from bascule_api.runs import LabelSelector
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node, as far as campaigns look at it."""
-
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    unschedulable: bool = False
-    ready: bool = False
-    boot_id: str = ""
-    control_plane: bool = False
-    """By label or taint."""
-    terminating: bool = False
-    addresses: tuple[str, ...] = ()
-    """Internal IP first."""
-
-
-@dataclass(frozen=True)
-class PodOnNode:
-    """A pod of a node, as far as draining looks at it."""
-
-    namespace: str
-    name: str
-    uid: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    owner_kind: str = ""
-    """Kind of the controller; empty: a bare pod."""
-    owner_gone: bool = False
-    mirror: bool = False
-    empty_dir: bool = False
-    finished: bool = False
-    terminating: bool = False
+from bascule_workers.plans.nodes import Node, PodOnNode
 
 
 class Eviction(StrEnum):
     """What became of an eviction."""
 
     ACCEPTED = "Accepted"
+    """It ends, or does so already."""
     GONE = "Gone"
     BLOCKED = "Blocked"
-    """A PodDisruptionBudget allows none now."""
+    """PodDisruptionBudgets allow none now."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +29,15 @@ class Evicted:
     """Of a blocked one: which budget, as the API server says it."""
 
 
+class PodsOfNode(Protocol):
+    """The pods of one node, kept current."""
+
+    def pods(self) -> list[PodOnNode]: ...
+
+    async def changed(self, limit_seconds: float) -> None:
+        """Wait until a pod came, changed or went since the last call of `pods`, or the time is up."""
+
+
 class Nodes(Protocol):
     """The nodes that a campaign may touch. Reads come from one shared watch; every write may be repeated.
 
@@ -67,29 +45,30 @@ class Nodes(Protocol):
     """
 
     async def select(self, selector: LabelSelector, within: Mapping[str, str]) -> list[Node]:
-        """Nodes that match both, without those of the control plane; one consistent LIST."""
+        """Nodes that match both, by name, without those of the control plane; one consistent LIST."""
 
     async def get(self, name: str) -> Node | None:
-        """The node as it is now; from the watch, if it is current."""
+        """The node as the watch shows it."""
 
     async def fresh(self, name: str) -> Node | None:
         """The node as the API server has it."""
 
-    async def mark(self, name: str, run: str, resource: str) -> Node | None:
+    async def mark(self, name: str, run: str, resource: str, within: Mapping[str, str]) -> Node | None:
         """Label the node with the run and cordon it, in one PATCH with its resourceVersion.
 
         A node that is unschedulable already is only labelled. `run` is `names.run_label`. Repeated: changes nothing.
-        None: there is no such node. Raises TargetRefusedError for one that carries another run's label.
+        None: there is no such node. Raises TargetRefusedError for a node that is not within these labels or of the
+        control plane, TargetTakenError for one that carries another run's label.
         """
 
     async def unmark(self, name: str, run: str) -> bool:
         """Take the run's marks off and uncordon the node if the run cordoned it. Whether there was something."""
 
     async def marked(self, run: str) -> list[Node]:
-        """Nodes that carry the run's label."""
+        """Nodes that carry the run's label; one LIST."""
 
-    async def pods_on(self, name: str) -> list[PodOnNode]:
-        """All pods of the node."""
+    def draining(self, name: str) -> AbstractAsyncContextManager[PodsOfNode]:
+        """All pods of the node: one LIST, and from the first wait on one WATCH."""
 
     async def evict(self, pod: PodOnNode, grace_seconds: int | None) -> Evicted:
         """Ask for a pod's eviction, with its uid as precondition."""
@@ -97,12 +76,12 @@ class Nodes(Protocol):
     async def until(self, name: str, holds: Callable[[Node | None], bool], limit_seconds: float) -> Node | None:
         """Wait by the watch until it holds or the time is up; the node as it is then."""
 
-    async def until_pods_change(self, name: str, limit_seconds: float) -> None:
-        """Wait by a watch until a pod of the node is gone or came, or the time is up."""
-
 
 class TargetLeases(Protocol):
-    """One campaign at a time per target: Leases in the steps namespace that runs hold from activity to activity."""
+    """One campaign at a time per target: Leases in the steps namespace that runs hold from activity to activity.
+
+    Raises ApiUnavailableError when the API server does not answer.
+    """
 
     async def acquire(self, namespace: str, target: str, run: str, resource: str) -> str:
         """Take the Lease for the run. Returns the resource (`namespace/name`) that holds it, when it is another's;

@@ -39,7 +39,7 @@ def request(pinned: PinnedProcedure = RUN_IMAGE, **fields: Any) -> JobRequest:
 
 
 def pod(of: JobRequest) -> dict[str, Any]:
-    spec: dict[str, Any] = render_job(of, SETTINGS)["spec"]["template"]["spec"]
+    spec: dict[str, Any] = render_job(of, SETTINGS, image_builds.job_traits(of))["spec"]["template"]["spec"]
     return spec
 
 
@@ -62,7 +62,10 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_job_is_rendered_as_agreed(name: str) -> None:
     """The golden file is the review: delete it and run once to write it anew."""
-    rendered = json.dumps(render_job(CASES[name], SETTINGS), indent=1, sort_keys=True) + "\n"
+    rendered = (
+        json.dumps(render_job(CASES[name], SETTINGS, image_builds.job_traits(CASES[name])), indent=1, sort_keys=True)
+        + "\n"
+    )
     golden = GOLDEN / f"{name}.json"
     if not golden.exists():
         golden.parent.mkdir(exist_ok=True)
