@@ -24,9 +24,10 @@ from bascule_api import (
 )
 from bascule_api.base import DURATION_PATTERN, Kind
 from bascule_api.conditions import ConditionType, Reason
+from bascule_api.kinds import KINDS, RUN_KINDS
 from hack import generated
 from hack.enum_docs import Member, members
-from hack.gen_crds import KINDS, schema_of
+from hack.gen_crds import schema_of
 from hack.structural_schema import Schema
 
 EXAMPLES = {
@@ -38,6 +39,7 @@ EXAMPLES = {
 }
 CONDITIONS: dict[str, tuple[ConditionType, ...]] = {
     "ImageBuild": tuple(ConditionType),
+    "PatchCampaign": tuple(item for item in ConditionType if item is not ConditionType.PUBLISHED),
     "Tenant": (ConditionType.READY,),
 }
 _TENANT_GROUP = "Tenant"
@@ -91,7 +93,7 @@ def page(kind: Kind) -> str:
     parts += ["## Spec\n", *_objects("spec", schema["properties"]["spec"])]
     if found := list(_rules("", schema)):
         parts.append("### What the API server checks besides\n\n" + "".join(f"- {text}\n" for text in found))
-    if kind.kind == "ImageBuild":
+    if kind in RUN_KINDS:
         rows = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in _ANNOTATIONS)
         parts.append("## Annotations\n\n| annotation | what it does |\n|---|---|\n" + rows)
     parts += ["## Status\n", *_objects("status", schema["properties"]["status"])]

@@ -136,6 +136,9 @@ class Reason(StrEnum):
     """There is no Procedure of that name."""
     PROCEDURE_FORBIDDEN = "ProcedureForbidden"
     """The Procedure is not offered to this tenant, or not for this use."""
+    TARGETS_FORBIDDEN = "TargetsForbidden"
+    """A campaign asks for nodes that its tenant may not patch: the Tenant has no `spec.nodeSelector`, the selector
+    contradicts it, or it asks for the control plane."""
     PARAMETERS_INVALID = "ParametersInvalid"
     """A parameter is missing, unknown, or not of the type, enum or pattern that the Procedure asks for."""
     SPEC_INVALID = "SpecInvalid"
@@ -185,8 +188,11 @@ class Reason(StrEnum):
     # Verified
     SIGNATURE_VERIFIED = "SignatureVerified"
     """The signature, and what the platform attested, were verified by a step of its own, which holds no private key."""
+    TARGETS_VERIFIED = "TargetsVerified"
+    """Every target that the campaign patched passed `spec.verify`, and was Ready where it is a node; all gates
+    passed."""
     VERIFICATION_FAILED = "VerificationFailed"
-    """What was fetched anew did not verify; no tag was moved."""
+    """ImageBuild: what was fetched anew did not verify, and no tag was moved. PatchCampaign: a gate did not pass."""
     # Published
     TAGS_CURRENT = "TagsCurrent"
     """The tags point at this build's image."""
@@ -202,6 +208,8 @@ class Reason(StrEnum):
     """The tenant's Temporal namespace is there, with its retention and search attributes."""
     TEMPORAL_NAMESPACE_TAKEN = "TemporalNamespaceTaken"
     """An older Tenant has the same Temporal namespace."""
+    NODE_SELECTOR_OVERLAPS = "NodeSelectorOverlaps"
+    """An older Tenant may patch some of the same nodes: no label tells the two `spec.nodeSelector` apart."""
     STEPS_NAMESPACE_MISSING = "StepsNamespaceMissing"
     """The steps namespace is not there; `bascule tenant manifests` prints it."""
 

@@ -299,7 +299,7 @@ class ImageBuildStatus(RunStatus):
         return self.effects is not None and any(publication.kept for publication in self.effects.standing)
 
     @property
-    def logs_in(self) -> bool:
+    def may_hold(self) -> bool:
         effects = self.effects
         return effects is not None and any((effects.secret, *(known.secret for known in effects.standing), self.keeps))
 

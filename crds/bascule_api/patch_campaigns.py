@@ -39,6 +39,10 @@ IN_PROGRESS_LIMIT = 10
 FAILURES_LIMIT = 20
 NAMES_LIMIT = 10
 CELLS_LIMIT = 256
+STANDING_LIMIT = 4
+"""Finished runs whose patches are remembered; the oldest is forgotten first."""
+KEPT_LIMIT = 4 * 1024
+"""Bytes of `targets` and `rollback` together as JSON, at most: the status keeps them for undoing."""
 
 
 class Mode(StrEnum):
@@ -329,7 +333,9 @@ class PatchCampaignEffects(ApiModel):
     """What takes the patch back on a target."""
     targets: Targets | None = None
     """What was patched, for finding it again."""
-    standing: Annotated[list[Patched], Field(max_length=4, json_schema_extra=ATOMIC)] = []
+    node_selector: Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=16)] = {}
+    """The Tenant's as the run has it: what is given back is given back wherever the Tenant may patch by now."""
+    standing: Annotated[list[Patched], Field(max_length=STANDING_LIMIT, json_schema_extra=ATOMIC)] = []
     """What finished runs patched and what still stands, the latest first."""
 
 
@@ -349,6 +355,11 @@ class PatchCampaignStatus(RunStatus):
     def stands(self) -> bool:
         # Without a rollback there is nothing that could take a patch back.
         return self.effects is not None and self.effects.rollback is not None and bool(self.effects.standing)
+
+    @property
+    def may_hold(self) -> bool:
+        # Nodes, Leases and copies of keys, whatever may become of the patches.
+        return self.effects is not None
 
     @property
     def recorded(self) -> bool:
@@ -384,7 +395,7 @@ REVISION_FIELDS = (
 
 
 class PreviousRun(ApiModel):
-    """The run that this one continues: same revision, and it did not succeed."""
+    """A run that this one continues: same revision, it did not succeed, and what it patched stands."""
 
     number: int
     workflow_id: str
@@ -399,8 +410,9 @@ class PatchCampaignInput(RunInput):
     """Pinned Procedures by name, for every step of the run and its counterweights."""
     node_selector: dict[str, str] = {}
     """The Tenant's: every node of the campaign carries these labels, whatever the spec's selector says."""
-    continues: PreviousRun | None = None
-    """Whose patched targets are skipped; its memo `patched` says which they are."""
+    continues: list[PreviousRun] = []
+    """Runs whose patched targets are skipped, the latest first: the unbroken chain of runs of this revision that did
+    not succeed. The memo `patched` of each says which targets it patched by itself, besides those that it skipped."""
     carried: dict[str, Any] = {}
     """What the workflow hands itself when it continues as new between waves; the operator leaves it empty."""
 
@@ -427,6 +439,7 @@ class PatchCampaignUndoInput(UndoInput):
     """Workflow of the run itself."""
     workflow_run_id: str = ""
     node_selector: dict[str, str] = {}
+    """The Tenant's as it was when the run began."""
     procedures: dict[str, PinnedProcedure] = {}
     """The rollback's Procedure as it is now; empty where it cannot be used."""
     unpinned: dict[str, str] = {}

@@ -446,8 +446,9 @@ class RunStatus(ApiModel):
         return False
 
     @property
-    def logs_in(self) -> bool:
-        """Whether undoing logs in somewhere, so that a run whose undoing failed may have kept a copy of a login."""
+    def may_hold(self) -> bool:
+        """Whether a run whose undoing failed may still hold something that is nobody else's to give back, such as a
+        copy of a login or a cordoned node."""
         return False
 
     @property

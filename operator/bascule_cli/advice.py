@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from bascule_api import names
+from bascule_api import names, patch_campaigns
 from bascule_api.conditions import StepState, WaitKind
 from bascule_api.runs import FailureType
 from bascule_cli.resources import Item
@@ -49,6 +49,19 @@ def procedure(item: Item, speech: Speech) -> list[Advice]:
     return [
         Advice("see which Procedures there are, and for whom", _PROCEDURES),
         Advice("name another one, or have the platform team offer this one", _edit(item, speech)),
+    ]
+
+
+def targets(item: Item, speech: Speech) -> list[Advice]:
+    return [
+        Advice(
+            "see which nodes the Tenant may patch (spec.nodeSelector)",
+            "kubectl get tenants -o custom-columns=TENANT:.metadata.name,NODES:.spec.nodeSelector",
+        ),
+        Advice(
+            f"select among those; or have the Tenant allow more ({_PLATFORM}): a run then starts by itself",
+            _edit(item, speech),
+        ),
     ]
 
 
@@ -109,7 +122,7 @@ _WAITS = {
     WaitKind.CHECK: "mend what the check looks at; it is asked again by itself",
     WaitKind.POLICY: f"see why the policy decision point gives no answer ({_PLATFORM}); it is asked again by itself",
     WaitKind.CAPACITY: "nothing: it goes on when another run of the tenant is over; or raise the Tenant's limits",
-    WaitKind.LEASE: "nothing: it goes on when the other run has published",
+    WaitKind.LEASE: "nothing: it goes on when the other run has published, or is done with the target",
     WaitKind.DISRUPTION: "see which PodDisruptionBudget lets no pod go (kubectl get pdb -A); tried again by itself",
     WaitKind.AUDIT: f"see why the audit sink takes no record ({_PLATFORM}); it is tried again by itself",
 }
@@ -163,12 +176,30 @@ def failed(item: Item, speech: Speech) -> list[Advice]:
             Advice(f"{why}: change what was objected to (a run then starts by itself)", _edit(item, speech)),
             Advice("or ask again", speech.verb(item, "rerun")),
         ]
+    if item.kind is patch_campaigns.KIND:
+        return [*told, *_campaign_failed(item, speech, failure.type)]
     if failure.retryable or failure.type in _OUTSIDE:
         return [*told, Advice("mend the cause that the message names, then run it again", speech.verb(item, "rerun"))]
     return [
         *told,
         Advice("correct the spec (a run then starts by itself)", _edit(item, speech)),
         Advice("or mend what it builds from, and run it again", speech.verb(item, "rerun")),
+    ]
+
+
+def _campaign_failed(item: Item, speech: Speech, failure: FailureType) -> list[Advice]:
+    """What was patched stays known: a re-run of the same spec goes on with the others."""
+    if failure in (FailureType.PLAN_REFUSED, FailureType.TARGET_REFUSED):
+        return [
+            Advice("correct what the message names (a run then starts by itself)", _edit(item, speech)),
+            Advice("or mend what it selects from, and run it again", speech.verb(item, "rerun")),
+        ]
+    return [
+        Advice("see which targets failed, and in which phase", speech.kubectl(item, "describe", "pcamp", item.name)),
+        Advice(
+            "mend the cause, then run it again: it goes on where it stopped, and leaves out what is patched",
+            speech.verb(item, "rerun"),
+        ),
     ]
 
 
@@ -225,6 +256,8 @@ def forced(item: Item, speech: Speech) -> list[Advice]:
 
 
 def unverified(item: Item, speech: Speech) -> list[Advice]:
+    if item.kind is patch_campaigns.KIND:
+        return failed(item, speech)
     return [
         Advice(
             "see that the Secret of spec.sign.keySecretRef holds the key whose public half is in the Tenant's "
@@ -260,6 +293,15 @@ def namespace_taken(item: Item, speech: Speech) -> list[Advice]:
         Advice(
             "give this Tenant another spec.temporal.namespace",
             "kubectl get tenants -o custom-columns=TENANT:.metadata.name,TEMPORAL:.spec.temporal.namespace",
+        )
+    ]
+
+
+def nodes_overlap(item: Item, speech: Speech) -> list[Advice]:
+    return [
+        Advice(
+            "give the nodes of both Tenants a label with different values, and have both name it in spec.nodeSelector",
+            "kubectl get tenants -o custom-columns=TENANT:.metadata.name,NODES:.spec.nodeSelector",
         )
     ]
 

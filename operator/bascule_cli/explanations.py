@@ -61,6 +61,7 @@ _WAITS = frozenset(
         Reason.SCHEDULED,
         Reason.STEPS_NAMESPACE_MISSING,
         Reason.TEMPORAL_NAMESPACE_TAKEN,
+        Reason.NODE_SELECTOR_OVERLAPS,
     }
 )
 """Reasons whose end lies with others than the operator and the workers."""
@@ -165,6 +166,7 @@ ADVICE: dict[str, Callable[[Item, Speech], list[Advice]]] = {
     Reason.TENANT_NOT_READY: advice.tenant_not_ready,
     Reason.PROCEDURE_NOT_FOUND: advice.procedure,
     Reason.PROCEDURE_FORBIDDEN: advice.procedure,
+    Reason.TARGETS_FORBIDDEN: advice.targets,
     Reason.PARAMETERS_INVALID: advice.parameters,
     Reason.SPEC_INVALID: advice.spec,
     Reason.TEMPORAL_UNAVAILABLE: advice.temporal,
@@ -188,6 +190,7 @@ ADVICE: dict[str, Callable[[Item, Speech], list[Advice]]] = {
     Reason.NOTHING_TO_DO: advice.nothing,
     Reason.FORCED: advice.forced,
     Reason.SIGNATURE_VERIFIED: advice.nothing,
+    Reason.TARGETS_VERIFIED: advice.nothing,
     Reason.VERIFICATION_FAILED: advice.unverified,
     Reason.TAGS_CURRENT: advice.nothing,
     Reason.TAG_MOVED: advice.tag_moved,
@@ -195,6 +198,7 @@ ADVICE: dict[str, Callable[[Item, Speech], list[Advice]]] = {
     Reason.PAUSED_IN_TEMPORAL: advice.paused_in_temporal,
     Reason.NAMESPACE_REGISTERED: advice.nothing,
     Reason.TEMPORAL_NAMESPACE_TAKEN: advice.namespace_taken,
+    Reason.NODE_SELECTOR_OVERLAPS: advice.nodes_overlap,
     Reason.STEPS_NAMESPACE_MISSING: advice.steps_missing,
 }
 """What to do, for every reason of bascule_api.conditions."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bascule_api import image_builds, names, tenants
+from bascule_api import names, tenants
 from bascule_api.base import Kind
+from bascule_api.kinds import RUN_KINDS
 
-RUN_KINDS: tuple[Kind, ...] = (image_builds.KIND,)
-"""Kinds with runs."""
+__all__ = ["CONDITION_KINDS", "RUN_KINDS", "named", "short"]
+
 CONDITION_KINDS: tuple[Kind, ...] = (tenants.KIND,)
 """Kinds without runs, whose conditions can be explained."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bascule_api import approvals, image_builds, procedures, tenants
+from bascule_api.kinds import ANSWERS, PLATFORM_KINDS, RUN_KINDS
 from bascule_codec import Keyring
 from bascule_operator import handlers, metrics
 from bascule_operator.backlog import Backlog
@@ -28,8 +28,8 @@ from bascule_operator.health import Health
 from bascule_operator.leadership import Alone, Leadership, LeaseLeadership, Timing
 from bascule_operator.queue import Queue
 from bascule_operator.reconcilers.approvals import ApprovalsReconciler
-from bascule_operator.reconcilers.image_builds import KIND as IMAGE_BUILDS
 from bascule_operator.reconcilers.runs import RunsReconciler
+from bascule_operator.reconcilers.served import SERVED
 from bascule_operator.reconcilers.tenants import TenantsReconciler
 from bascule_operator.reconcilers.world import News, World, newer
 from bascule_operator.settings import Settings
@@ -38,9 +38,6 @@ from bascule_operator.sweep import Sweep, undecided
 
 log = logging.getLogger(__name__)
 
-RUNNING_KINDS = (image_builds.KIND,)
-ANSWERS = (approvals.KIND,)
-PLATFORM_KINDS = (tenants.KIND, procedures.KIND)
 SHUTDOWN_SECONDS = 10.0
 _UNAVAILABLE_BACKOFF = 15.0
 
@@ -71,8 +68,8 @@ class Bridge:
         self.backlog = Backlog(temporal, self._places)
         self.health = Health(self.queue.stuck_for, self._measure)
         self._reconcilers: dict[str, Callable[[Key, News | None], Awaitable[float | None]]] = {
-            "ImageBuild": RunsReconciler(IMAGE_BUILDS, self.world).reconcile,
-            "Approval": ApprovalsReconciler({"ImageBuild": IMAGE_BUILDS}, self.world).reconcile,
+            **{name: RunsReconciler(kind, self.world).reconcile for name, kind in SERVED.items()},
+            "Approval": ApprovalsReconciler(SERVED, self.world).reconcile,
             "Tenant": TenantsReconciler(self.world).reconcile,
         }
 
@@ -183,9 +180,9 @@ class Bridge:
                 return
 
     async def _watch(self, stop: asyncio.Event) -> None:
-        kinds = (*RUNNING_KINDS, *ANSWERS, *PLATFORM_KINDS)
+        kinds = (*RUN_KINDS, *ANSWERS, *PLATFORM_KINDS)
         watched = handlers.registry(kinds, self.seen, self.world.kube)
-        settings = handlers.watch_settings((*RUNNING_KINDS, *ANSWERS), self._settings.selector)
+        settings = handlers.watch_settings((*RUN_KINDS, *ANSWERS), self._settings.selector)
         await handlers.serve(watched, settings, stop)
 
 

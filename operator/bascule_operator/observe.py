@@ -25,7 +25,8 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.converter import DataConverter
 
-from bascule_api import approvals, image_builds, names, procedures, tenants
+from bascule_api import names
+from bascule_api.kinds import KINDS
 from bascule_api.progress import Progress, RunIdentity, RunResult, UndoResult
 from bascule_operator.connections.kube import Json, Kube
 from bascule_operator.connections.temporal import CALL_TIMEOUT, Place, Temporal, decoded
@@ -39,7 +40,7 @@ PAGE = 200
 LINKS = 100
 """Executions of one run, each of which continued the one before, that are looked at."""
 
-PLURALS = {kind.kind: kind.plural for kind in (image_builds.KIND, approvals.KIND, procedures.KIND, tenants.KIND)}
+PLURALS = {kind.kind: kind.plural for kind in KINDS}
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -34,11 +34,17 @@ RULES = (
     PolicyRule(
         Scope.CLUSTER,
         names.GROUP,
-        ("imagebuilds", "tenants"),
+        ("imagebuilds", "patchcampaigns", "tenants"),
         ("get", "list", "watch", "patch"),
         "the resources; patching puts our finalizer on and takes it off",
     ),
-    PolicyRule(Scope.CLUSTER, names.GROUP, ("imagebuilds/status", "tenants/status"), ("patch",), "their status"),
+    PolicyRule(
+        Scope.CLUSTER,
+        names.GROUP,
+        ("imagebuilds/status", "patchcampaigns/status", "tenants/status"),
+        ("patch",),
+        "their status",
+    ),
     PolicyRule(
         Scope.CLUSTER,
         names.GROUP,

@@ -15,7 +15,7 @@ from bascule_operator.connections.temporal import Place
 from bascule_operator.decisions.happenings import Happening
 from bascule_operator.decisions.tenants import serves
 from bascule_operator.errors import OperatorError
-from bascule_operator.reconcilers.tenants import RUN_KINDS
+from bascule_operator.reconcilers.served import SERVED
 from bascule_operator.reconcilers.world import World, place_of
 from bascule_operator.store import Json, Key, key_of, live_workflow
 
@@ -46,8 +46,8 @@ class Sweep:
 
     async def resync(self) -> None:
         """List everything; forget what is gone; have looked at again what is not at rest. Raises OperatorError."""
-        for kind in ("Procedure", "Tenant", *RUN_KINDS):
-            selector = self._selector if kind in RUN_KINDS else ""
+        for kind in ("Procedure", "Tenant", *SERVED):
+            selector = self._selector if kind in SERVED else ""
             known, found = set(self._world.store.keys(kind)), set[Key]()
             async for body in observe.listed(self._world.kube, kind, selector):
                 key = key_of(kind, body)
@@ -94,7 +94,7 @@ class Sweep:
     async def _is_orphan(self, row: observe.Row, identity: RunIdentity) -> bool:
         """Whether nothing speaks for the run: not what was last seen, and not the API server either."""
         key = Key(identity.kind, identity.namespace, identity.name)
-        if identity.kind not in RUN_KINDS or row.uid != identity.uid:
+        if identity.kind not in SERVED or row.uid != identity.uid:
             return False
         if row.workflow_id != names.workflow_id(identity.kind, identity.uid, identity.number):
             return False  # an undo workflow: it ends by itself, and takes back what nobody else would

@@ -25,7 +25,7 @@ class PlanRequest(StepRequest):
     waves: list[Wave]
     procedures: dict[str, str] = {}
     """Name to hash of the pinned Procedures: part of what the plan's digest covers."""
-    continues: PreviousRun | None = None
+    continues: list[PreviousRun] = []
 
 
 class PlannedWave(ApiModel):
@@ -41,11 +41,11 @@ class Plan(ApiModel):
     digest: str
     waves: list[PlannedWave]
     skipped: list[str] = []
-    """Names of targets that the continued run patched; they are in no wave."""
+    """Names of targets that continued runs patched; they are in no wave."""
     artifact: str = ""
     """`repository@digest` of the whole plan, where it is kept."""
     note: str = ""
-    """What people should know, such as that the continued run's record is gone."""
+    """What people should know, such as that a continued run's record is gone."""
 
 
 # At a target

@@ -8,6 +8,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{/* Plurals of the kinds with runs. */}}
+{{- define "bascule.runKinds" -}}
+imagebuilds, patchcampaigns
+{{- end }}
+
 {{- define "bascule.operatorUser" -}}
 system:serviceaccount:{{ .Release.Namespace }}:bascule-operator
 {{- end }}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from bascule_api.image_builds import ImageBuildStatus
+from bascule_api.patch_campaigns import PatchCampaignStatus
 from bascule_cli.resources import Item
 
 Facts = list[tuple[str, str]]
@@ -33,4 +34,20 @@ def _image_build(item: Item) -> Facts:
     ]
 
 
-_KINDS: dict[str, Callable[[Item], Facts]] = {"ImageBuild": _image_build}
+def _patch_campaign(item: Item) -> Facts:
+    status = PatchCampaignStatus.model_validate(item.body.get("status") or {})
+    plan, targets = status.plan, status.targets
+    failures = targets.failures if targets else []
+    more = targets.failed - len(failures[:_NAMED]) if targets else 0
+    failed = [f"{found.name} ({found.phase})" for found in failures[:_NAMED]] + ([f"{more} more"] if more > 0 else [])
+    return [
+        ("plan", plan.digest if plan else ""),
+        ("plan at", plan.artifact if plan else ""),
+        ("targets", targets.summary if targets else ""),
+        ("waves", ", ".join(f"{wave.name} {wave.patched}/{wave.total} {wave.state}" for wave in status.waves)),
+        ("failed", ", ".join(failed)),
+    ]
+
+
+_NAMED = 5
+_KINDS: dict[str, Callable[[Item], Facts]] = {"ImageBuild": _image_build, "PatchCampaign": _patch_campaign}

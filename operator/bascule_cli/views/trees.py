@@ -138,7 +138,7 @@ def _shown(item: Item, look: Look) -> list[StepStatus]:
 
 def _step(step: StepStatus, item: Item, look: Look) -> list[Text]:
     waits = item.status.waiting_for
-    if waits is not None and waits.gate == step.name and step.state in (StepState.PENDING, StepState.RUNNING):
+    if waits is not None and _waits_at(waits.gate, step.name) and step.state in (StepState.PENDING, StepState.RUNNING):
         name = Text(f"{look.glyphs.waits} {clean(step.name)}", "magenta")
         says = f"for {waits.kind}" + (f", at most {span(waits.until - look.now)} more" if waits.until else "")
         return _row(look, name, Text("Waiting", "magenta"), Text(), Text(age(waits.since, look.now)), Text(says))
@@ -148,6 +148,11 @@ def _step(step: StepStatus, item: Item, look: Look) -> list[Text]:
     first = next(iter(reversed(step.message.strip().splitlines())), "")
     says = ": ".join(part for part in (tries, first) if part)[:_STEP_TEXT]
     return _row(look, name, Text(str(step.state), style), Text(), Text(_took(step, look.now)), Text(clean(says)))
+
+
+def _waits_at(gate: str, step: str) -> bool:
+    """Whether a step waits at this gate. A campaign's gates are called `canary`, or `canary/errors`: of its wave."""
+    return step in (gate, f"wave-{gate.partition('/')[0]}")
 
 
 def _took(step: StepStatus, now: datetime) -> str:

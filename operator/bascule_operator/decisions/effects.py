@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bascule_api.conditions import CompensationState, ConditionType, Phase
+from bascule_api.conditions import ConditionType, Phase
 from bascule_api.image_builds import (
     ImageBuildEffects,
     ImageBuildResult,
@@ -19,6 +19,7 @@ from bascule_api.progress import TenantFacts
 from bascule_api.runs import CompensationScope
 from bascule_operator.decisions import elsewhere
 from bascule_operator.decisions.moves import StartUndo
+from bascule_operator.decisions.records import in_history, is_new_intent, is_over, is_undone
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import RunView
 
@@ -36,43 +37,22 @@ def recorded(
     effects, settled = new.effects, new.compensation is not None and new.compensation.state.settled
     if isinstance(view.result, ImageBuildResult) and _succeeded(old, new, view.result):
         effects = _with_success(effects or _of_published(new), old, view.result)
-    if settled and new.compensation is not None and _is_undone(old, new):
+    if settled and new.compensation is not None and is_undone(old, new):
         scope = new.compensation.scope
         effects = _without(effects, scope, final=subject.deleting)
         new = elsewhere.deleted(new, scope)
         if scope is CompensationScope.ALL:
             told = [item for item in new.conditions if item.type != ConditionType.PUBLISHED]
             new = new.model_copy(update={"published": None, "conditions": told})
-    if isinstance(spec, ImageBuildSpec) and (_is_new_intent(old, new) or (effects is None and not _is_over(new))):
+    if isinstance(spec, ImageBuildSpec) and (is_new_intent(old, new) or (effects is None and not is_over(new))):
         effects = _intended(spec, effects, elsewhere.undo_named(spec, procedures))
     return new.model_copy(update={"effects": effects or _of_published(new)})
-
-
-def _is_over(status: ImageBuildStatus) -> bool:
-    return status.run is not None and status.run.outcome is not None
-
-
-def _is_new_intent(old: ImageBuildStatus, new: ImageBuildStatus) -> bool:
-    if new.run is None or new.run.outcome is not None or new.run.run_id:
-        return False
-    return old.run is None or (old.run.number, old.run.revision) != (new.run.number, new.run.revision)
 
 
 def _succeeded(old: ImageBuildStatus, new: ImageBuildStatus, result: ImageBuildResult) -> bool:
     """Whether this write tells the success of the run that was the last one before it."""
     number = old.run.number if old.run else 0
-    return result.phase is Phase.SUCCEEDED and any(past.number == number for past in new.history)
-
-
-def _is_undone(old: ImageBuildStatus, new: ImageBuildStatus) -> bool:
-    """Whether this write tells that an undo workflow is done."""
-    undo = old.compensation
-    return (
-        undo is not None
-        and undo.state is CompensationState.RUNNING
-        and new.compensation is not None
-        and new.compensation.workflow_id == undo.workflow_id != ""
-    )
+    return result.phase is Phase.SUCCEEDED and in_history(new, number)
 
 
 def _without(

@@ -33,6 +33,8 @@ class Wants:
     use: Use
     procedure: str
     parameters: Mapping[str, ParameterValue]
+    field: str = "procedure"
+    """What the Procedure's name is called there."""
 
 
 def find_grounds(
@@ -40,19 +42,19 @@ def find_grounds(
 ) -> Grounds | Problem:
     """The grounds for a run in this namespace, or what is missing. What can never heal by itself comes first."""
     tenant = claiming(namespace, tenants)
-    pinned: dict[str, PinnedProcedure] = {}
+    known: dict[str, PinnedProcedure] = {}
     missing: Problem | None = None
     for want in wants:
-        found = _pinned(want, tenant.metadata.name if isinstance(tenant, Tenant) else None, procedures)
+        found = pinned(want, tenant.metadata.name if isinstance(tenant, Tenant) else None, procedures)
         if isinstance(found, Problem):
             if found.final:
                 return found
             missing = missing or found
         else:
-            pinned |= found
+            known |= found
     if isinstance(tenant, Problem):
         return tenant
-    return missing or Grounds(tenant, pinned)
+    return missing or Grounds(tenant, known)
 
 
 def claiming(namespace: str, tenants: Mapping[str, Tenant]) -> Tenant | Problem:
@@ -87,28 +89,28 @@ def _ready(tenant: Tenant) -> Tenant | Problem:
     return Problem(reason, f"the Tenant {name} is not ready: {ready.message or ready.reason}")
 
 
-def _pinned(
+def pinned(
     want: Wants, tenant: str | None, procedures: Mapping[str, Procedure]
 ) -> dict[str, PinnedProcedure] | Problem:
-    """The Procedure, and the one that takes back what it makes, by name."""
-    procedure = procedures.get(want.procedure)
+    """The Procedure, and the one that takes back what it makes, by name. `tenant`: to whom it has to be offered."""
+    path, procedure = f"{want.path}.{want.field}", procedures.get(want.procedure)
     if procedure is None:
         known = ", ".join(sorted(name for name, item in procedures.items() if want.use in item.spec.uses)) or "none"
         return Problem(
             Reason.PROCEDURE_NOT_FOUND,
-            f"{want.path}.procedure: there is no Procedure {want.procedure}; for {want.use} there are: {known}",
+            f"{path}: there is no Procedure {want.procedure}; for {want.use} there are: {known}",
         )
     if want.use not in procedure.spec.uses:
         uses = ", ".join(procedure.spec.uses)
         return Problem(
             Reason.PROCEDURE_FORBIDDEN,
-            f"{want.path}.procedure: the Procedure {want.procedure} is not for {want.use}, but for {uses}",
+            f"{path}: the Procedure {want.procedure} is not for {want.use}, but for {uses}",
             final=True,
         )
     if tenant is not None and not {"*", tenant} & set(procedure.spec.tenants):
         return Problem(
             Reason.PROCEDURE_FORBIDDEN,
-            f"{want.path}.procedure: the Procedure {want.procedure} is not offered to the tenant {tenant}; "
+            f"{path}: the Procedure {want.procedure} is not offered to the tenant {tenant}; "
             "the platform team can add it to the Procedure's spec.tenants",
             final=True,
         )
@@ -118,9 +120,9 @@ def _pinned(
             f"{want.path}.parameters{'.' + error.name if error.name else ''}: {error.message}" for error in errors[:5]
         )
         return Problem(Reason.PARAMETERS_INVALID, told, final=True)
-    pinned = {want.procedure: PinnedProcedure.of(procedure)}
+    own = {want.procedure: PinnedProcedure.of(procedure)}
     undo = _undo(procedure, procedures)
-    return undo if isinstance(undo, Problem) else pinned | {item.name: item for item in undo}
+    return undo if isinstance(undo, Problem) else own | {item.name: item for item in undo}
 
 
 def _undo(procedure: Procedure, procedures: Mapping[str, Procedure]) -> list[PinnedProcedure] | Problem:

@@ -13,6 +13,7 @@ from bascule_api.conditions import (
     Reason,
     StepState,
 )
+from bascule_api.patch_campaigns import FailedTarget, PatchCampaignStatus
 from bascule_api.runs import RunRecord, RunStatus
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.wording import step_words
@@ -31,7 +32,7 @@ class Happening:
 
 def happenings(old: RunStatus, new: RunStatus) -> list[Happening]:
     """What happened between two statuses of one resource."""
-    return [*_steps(old, new), *_finished(old, new), *_compensation(old, new), *_said(old, new)]
+    return [*_steps(old, new), *_targets(old, new), *_finished(old, new), *_compensation(old, new), *_said(old, new)]
 
 
 def started(run: RunRecord) -> Happening:
@@ -57,6 +58,21 @@ def _steps(old: RunStatus, new: RunStatus) -> list[Happening]:
         for step in new.steps
         if step.state is StepState.FAILED and before.get(step.name) is not StepState.FAILED
     ]
+
+
+def _targets(old: RunStatus, new: RunStatus) -> list[Happening]:
+    """Targets of a campaign that failed, as far as they are named."""
+    known = {target.name for target in _failures(old)} if _same_run(old, new) else set()
+    return [
+        Happening("TargetFailed", f"{target.name} failed ({target.phase}): {target.message or 'no reason given'}", True)
+        for target in _failures(new)
+        if target.name not in known
+    ]
+
+
+def _failures(status: RunStatus) -> list[FailedTarget]:
+    told = status.targets if isinstance(status, PatchCampaignStatus) else None
+    return told.failures if told else []
 
 
 _ENDS = {Phase.SUCCEEDED: "RunSucceeded", Phase.FAILED: "RunFailed", Phase.CANCELLED: "RunCancelled"}
@@ -99,6 +115,7 @@ _TROUBLE = frozenset(
         Reason.TENANT_NOT_READY,
         Reason.PROCEDURE_NOT_FOUND,
         Reason.PROCEDURE_FORBIDDEN,
+        Reason.TARGETS_FORBIDDEN,
         Reason.PARAMETERS_INVALID,
         Reason.SPEC_INVALID,
         Reason.TEMPORAL_UNAVAILABLE,

@@ -25,6 +25,7 @@ from bascule_api.progress import RunIdentity
 from bascule_api.runs import FailureType
 from bascule_operator.decisions.conditions import Says, conditions
 from bascule_operator.decisions.grounds import Wants, tenant_facts
+from bascule_operator.decisions.records import in_history, is_another, is_over
 from bascule_operator.decisions.views import Grounds, RunView
 
 KIND = "ImageBuild"
@@ -73,29 +74,21 @@ def complete(
     if told.published is not None:
         told = told.model_copy(update={"published": _superseded(told, rivals)})
     said = [*_published(told, rivals), *_verified(told)]
-    replaces = (ConditionType.PUBLISHED,) + ((ConditionType.VERIFIED,) if _over(told) else ())
+    replaces = (ConditionType.PUBLISHED,) + ((ConditionType.VERIFIED,) if is_over(told) else ())
     generation = max(0, told.observed_generation)
     merged = conditions(told.conditions, said, replaces=replaces, generation=generation, now=now)
     return _with_words(told.model_copy(update={"conditions": merged}))
 
 
-def _over(status: ImageBuildStatus) -> bool:
-    return status.run is not None and status.run.outcome is not None
-
-
 def _known(old: ImageBuildStatus, new: ImageBuildStatus, view: RunView) -> ImageBuildStatus:
     """Facts that the run told: of its progress while it goes on, of its result when it is over."""
-    another = old.run is not None and new.run is not None and old.run.number != new.run.number
-    if isinstance(view.result, ImageBuildResult) and old.run is not None and _in_history(new, old.run.number):
+    another = is_another(old, new)
+    if isinstance(view.result, ImageBuildResult) and old.run is not None and in_history(new, old.run.number):
         new = _told(new, view.result.source, view.result.image, view.result.published, view.result.phase)
-    elif view.progress is not None and not _over(new):
+    elif view.progress is not None and not is_over(new):
         new = _of_progress(new, view.progress.facts)
     # What the last run found belongs to it; what it published is still there.
     return new.model_copy(update={"source": None, "image": None}) if another else new
-
-
-def _in_history(status: ImageBuildStatus, number: int) -> bool:
-    return any(past.number == number for past in status.history)
 
 
 def _told(
@@ -169,7 +162,7 @@ def _published(status: ImageBuildStatus, others: Iterable[Published]) -> list[Sa
 
 
 def _verified(status: ImageBuildStatus) -> list[Says]:
-    if not _over(status):
+    if not is_over(status):
         return []
     if status.failure is not None and status.failure.type is FailureType.VERIFICATION_FAILED:
         return [Says(ConditionType.VERIFIED, ConditionStatus.FALSE, Reason.VERIFICATION_FAILED, status.failure.message)]

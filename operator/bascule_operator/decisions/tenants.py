@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from bascule_api import names
 from bascule_api.conditions import ConditionStatus, ConditionType, Reason
 from bascule_api.tenants import Management, Tenant, TenantRuns, TenantStatus
 from bascule_operator.decisions.conditions import Says, conditions, find
+from bascule_operator.decisions.selectors import overlap
 from bascule_operator.decisions.wording import stamp
 
 SEARCH_ATTRIBUTES = {
@@ -62,30 +63,44 @@ class Tell:
 TenantDecision = Register | SetRetention | AddAttributes | Tell
 
 
-def elder_rival(tenant: Tenant, tenants: Iterable[Tenant]) -> Tenant | None:
-    """The oldest other Tenant with the same Temporal namespace, if it is older than this one."""
-    rivals = [
-        other
-        for other in tenants
-        if other.metadata.uid != tenant.metadata.uid
-        and (other.temporal_namespace, other.spec.temporal.address)
-        == (tenant.temporal_namespace, tenant.spec.temporal.address)
-        and _age(other) < _age(tenant)
-    ]
-    return min(rivals, key=_age, default=None)
+def taken(tenant: Tenant, tenants: Iterable[Tenant]) -> Tell | None:
+    """What an older Tenant has already; None when this one is the oldest that wants it."""
+    elders = [other for other in tenants if other.metadata.uid != tenant.metadata.uid and _age(other) < _age(tenant)]
+    rival = min((other for other in elders if _temporal(other) == _temporal(tenant)), key=_age, default=None)
+    if rival is not None:
+        namespace = tenant.temporal_namespace
+        message = f"the Tenant {rival.metadata.name} is older and has the Temporal namespace {namespace}, too"
+        return Tell(ConditionStatus.FALSE, Reason.TEMPORAL_NAMESPACE_TAKEN, message)
+    ours = tenant.spec.node_selector
+    neighbour = min((other for other in elders if overlap(other.spec.node_selector, ours)), key=_age, default=None)
+    if neighbour is not None:
+        message = (
+            f"the Tenant {neighbour.metadata.name} is older, and a node may be of both: its spec.nodeSelector is "
+            f"{_labels(neighbour.spec.node_selector)}, this one's {_labels(ours)}; give both the same label with "
+            "different values"
+        )
+        return Tell(ConditionStatus.FALSE, Reason.NODE_SELECTOR_OVERLAPS, message)
+    return None
+
+
+def _temporal(tenant: Tenant) -> tuple[str, str]:
+    return (tenant.temporal_namespace, tenant.spec.temporal.address)
+
+
+def _labels(selector: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
 
 
 def _age(tenant: Tenant) -> tuple[str, str]:
     return (stamp(tenant.metadata.creation_timestamp), tenant.metadata.name)
 
 
-def decide(tenant: Tenant, rival: Tenant | None, steps_namespace: bool, bank: Bank) -> TenantDecision:
-    """The next single step that makes a Tenant ready."""
+def decide(tenant: Tenant, already: Tell | None, steps_namespace: bool, bank: Bank) -> TenantDecision:
+    """The next single step that makes a Tenant ready. `already`: what is taken."""
     not_ready = ConditionStatus.FALSE
     namespace = tenant.temporal_namespace
-    if rival is not None:
-        message = f"the Tenant {rival.metadata.name} is older and has the Temporal namespace {namespace}, too"
-        return Tell(not_ready, Reason.TEMPORAL_NAMESPACE_TAKEN, message)
+    if already is not None:
+        return already
     if not steps_namespace:
         message = (
             f"the namespace {tenant.steps_namespace} for the tenant's steps is missing: "
@@ -165,6 +180,11 @@ def serves(tenant: Tenant | None) -> bool:
     """Whether runs may start under this Tenant."""
     ready = find(tenant.status.conditions, ConditionType.READY) if tenant and tenant.status else None
     return ready is not None and ready.status is ConditionStatus.TRUE and tenant is not None and not _leaving(tenant)
+
+
+def is_changed(tenant: Tenant) -> bool:
+    """Whether its status speaks of an earlier spec."""
+    return tenant.status is None or tenant.status.observed_generation != tenant.metadata.generation
 
 
 def _leaving(tenant: Tenant) -> bool:

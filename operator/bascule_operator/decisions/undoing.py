@@ -294,12 +294,12 @@ def let_go(observed: Observed) -> Decision:
 
 
 def _last_release(subject: Subject) -> StartUndo | None:
-    """Releases only, for copies of logins: nobody is left to ask for an undoing that would need them.
+    """Releases only, such as of copies of logins: nobody is left to ask for an undoing that would need them.
 
-    A run or an undo workflow that is still at work has its own time for taking back, and needs the login until then.
+    A run or an undo workflow that is still at work has its own time for taking back, and needs them until then.
     """
     run, before = _run(subject), subject.status.compensation
-    if not (run.workflow_id and subject.status.logs_in):
+    if not (run.workflow_id and subject.status.may_hold):
         return None
     attempt = (before.attempt if before else 0) + 1
     timeout = (subject.spec.compensation if subject.spec else CompensationSpec()).timeout.seconds

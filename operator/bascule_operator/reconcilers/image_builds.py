@@ -6,18 +6,27 @@ from pydantic import ValidationError
 
 from bascule_api.image_builds import (
     REVISION_FIELDS,
+    ImageBuildInput,
     ImageBuildResult,
     ImageBuildSpec,
     ImageBuildStatus,
 )
+from bascule_api.progress import RunIdentity
 from bascule_api.runs import RunStatus
 from bascule_operator.decisions import effects, elsewhere, image_builds
 from bascule_operator.decisions.image_builds import Published
 from bascule_operator.decisions.subjects import Subject
-from bascule_operator.decisions.views import RunView
+from bascule_operator.decisions.views import Grounds, RunView
 from bascule_operator.reconcilers.kinds import RunKind
 from bascule_operator.reconcilers.world import World
 from bascule_operator.store import Key, Store
+
+
+def workflow_input(subject: Subject, run: RunIdentity, grounds: Grounds) -> ImageBuildInput:
+    """The input of the run's workflow."""
+    if not isinstance(subject.spec, ImageBuildSpec):
+        raise TypeError("an ImageBuild has an ImageBuildSpec")
+    return image_builds.workflow_input(subject.spec, run, grounds)
 
 
 def complete(world: World, key: Key, subject: Subject, new: RunStatus, view: RunView) -> RunStatus:
@@ -63,7 +72,7 @@ KIND = RunKind(
     result=ImageBuildResult,
     fields=REVISION_FIELDS,
     wants=image_builds.wants,
-    workflow_input=image_builds.workflow_input,
+    workflow_input=workflow_input,
     undo_input=effects.undo_input,
     undo_wants=elsewhere.wanted,
     complete=complete,

@@ -12,9 +12,13 @@ from bascule_api.runs import CompensationScope, RunSpec, RunStatus
 from bascule_operator.decisions.grounds import Wants
 from bascule_operator.decisions.moves import StartUndo
 from bascule_operator.decisions.subjects import Subject
-from bascule_operator.decisions.views import Grounds, RunView
+from bascule_operator.decisions.views import Grounds, Problem, RunView
 from bascule_operator.reconcilers.world import World
 from bascule_operator.store import Key
+
+
+def _nothing(*_: Any) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,13 @@ class RunKind:
     result: type[RunResult]
     fields: tuple[str, ...]
     wants: Callable[[Any], list[Wants]]
-    workflow_input: Callable[[Any, RunIdentity, Grounds], RunInput]
+    workflow_input: Callable[[Subject, RunIdentity, Grounds], RunInput]
     undo_input: Callable[[Subject, StartUndo, TenantFacts, Mapping[str, Procedure]], UndoInput]
     undo_wants: Callable[[Subject, CompensationScope | None, Mapping[str, Procedure]], set[str]]
     """Names of the Procedures that an undo workflow rests on."""
     complete: Callable[[World, Key, Subject, RunStatus, RunView], RunStatus]
     """(world, key, resource as it was, new status, view) -> the new status with the kind's own fields."""
+    refused: Callable[[Any], Problem | None] = _nothing
+    """What is wrong with a spec that fits its schema, whatever the cluster has."""
+    forbidden: Callable[[Any, Grounds], Problem | None] = _nothing
+    """What a spec wants that its tenant may not have."""

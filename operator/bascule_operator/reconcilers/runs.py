@@ -149,6 +149,8 @@ class RunsReconciler:
         if subject.spec is None:
             return Problem(Reason.SPEC_INVALID, subject.invalid, final=True)
         wants, store = self._kind.wants(subject.spec), self._world.store
+        if refused := self._kind.refused(subject.spec):
+            return refused
         namespace = subject.meta.namespace or ""
         if now.fresh and not now.grounded and not (subject.unfinished and subject.unfinished.run_id):
             now.grounded = True
@@ -156,7 +158,8 @@ class RunsReconciler:
             keys = {Key("Tenant", "", name) for name in claims}
             keys |= {Key("Procedure", "", want.procedure) for want in wants}
             await self._readings.refresh(keys)
-        return find_grounds(namespace, wants, store.tenants, store.procedures)
+        found = find_grounds(namespace, wants, store.tenants, store.procedures)
+        return found if isinstance(found, Problem) else self._kind.forbidden(subject.spec, found) or found
 
     async def _look(self, key: Key, now: _Pass, look: moves.Look) -> tuple[bool, float | None]:
         if look.fresh:
@@ -257,7 +260,7 @@ class RunsReconciler:
         self, key: Key, now: _Pass, subject: Subject, decision: moves.StartRun
     ) -> tuple[bool, float | None]:
         run = decision.run
-        message = self._kind.workflow_input(subject.spec, decision.identity, decision.grounds)
+        message = self._kind.workflow_input(subject, decision.identity, decision.grounds)
         extra = {"resource": str(key), "tenant": run.tenant, "workflow": run.workflow_id, "run": run.number}
         start = apply.start_run(self._world.temporal, self._place(run), run.workflow_id, decision.identity, message)
         if not await self._begun("run", start, now, subject, extra):

@@ -23,12 +23,12 @@ from bascule_operator.errors import (
     OperatorError,
     TemporalError,
 )
+from bascule_operator.reconcilers.served import SERVED
 from bascule_operator.reconcilers.world import News, World, place_of
 from bascule_operator.store import Json, Key
 
 log = logging.getLogger(__name__)
 
-RUN_KINDS = ("ImageBuild",)
 _PASSES = 8
 
 
@@ -76,12 +76,12 @@ class TenantsReconciler:
             found = Found(found.key, body, Tenant.parse(body))
         tenant = found.tenant
         place = _administered_at(tenant)
-        rival = tenants.elder_rival(tenant, self._world.store.tenants.values())
+        already = tenants.taken(tenant, self._world.store.tenants.values())
         steps = await observe.namespace_exists(self._world.kube, tenant.steps_namespace)
         prepared: list[TenantDecision] = []
         for _ in range(_PASSES):
             bank, trouble = await self._bank(place, place_of(tenant))
-            decision = tenants.decide(tenant, rival, steps, bank)
+            decision = tenants.decide(tenant, already, steps, bank)
             if isinstance(decision, Tell):
                 await self._tell(found, decision)
                 if trouble:
@@ -131,7 +131,7 @@ class TenantsReconciler:
             if run.tenant == found.key.name
         )
         new = tenants.status(found.tenant, tell, active, self._world.clock())
-        was_ready = tenants.serves(found.tenant)
+        was_ready, changed = tenants.serves(found.tenant), tenants.is_changed(found.tenant)
         if found.tenant.status is not None and dense(found.tenant.status.to_wire()) == dense(new.to_wire()):
             return
         written = await apply.write_status(self._world.kube, found.key, found.body, dense(new.to_wire()))
@@ -139,6 +139,7 @@ class TenantsReconciler:
         if was_ready != tenants.serves(Tenant.parse(written)):
             warning = tell.status is not ConditionStatus.TRUE
             self._world.recorder.record(found.key, written, Happening(tell.reason, tell.message, warning))
+        if changed or was_ready != tenants.serves(Tenant.parse(written)):
             self._neighbours(found.key)
 
     async def _leave(self, found: Found) -> float | None:
@@ -157,7 +158,7 @@ class TenantsReconciler:
     async def _dependants(self, tenant: Tenant) -> list[str]:
         """Resources whose runs belong to the Tenant, as they are now."""
         found = []
-        for kind in RUN_KINDS:
+        for kind in SERVED:
             async for body in observe.listed(self._world.kube, kind):
                 run = (body.get("status") or {}).get("run") or {}
                 finalizers = body["metadata"].get("finalizers") or []
@@ -166,7 +167,7 @@ class TenantsReconciler:
         return found
 
     def _neighbours(self, key: Key) -> None:
-        """Other Tenants may have waited for this one's Temporal namespace."""
+        """Other Tenants may have waited for this one's Temporal namespace or nodes, or lose them to it."""
         for other in self._world.store.keys("Tenant"):
             if other != key:
                 self._world.queue.add(other)

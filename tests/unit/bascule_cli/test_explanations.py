@@ -45,6 +45,10 @@ WORKING = [
 ]
 STALLED = [
     (Reason.PROCEDURE_FORBIDDEN, ["kubectl get procedures -o wide", EDIT]),
+    (
+        Reason.TARGETS_FORBIDDEN,
+        ["kubectl get tenants -o custom-columns=TENANT:.metadata.name,NODES:.spec.nodeSelector", EDIT],
+    ),
     (Reason.PARAMETERS_INVALID, ["kubectl get procedure NAME -o yaml", EDIT]),
     (Reason.SPEC_INVALID, [EDIT]),
     (Reason.STEP_FAILED, [RERUN]),
@@ -76,6 +80,7 @@ FINE = (
     Reason.SUCCEEDED,
     Reason.NOTHING_TO_DO,
     Reason.SIGNATURE_VERIFIED,
+    Reason.TARGETS_VERIFIED,
     Reason.TAGS_CURRENT,
     Reason.NAMESPACE_REGISTERED,
 )
@@ -101,6 +106,7 @@ def test_every_reason_is_tried_here() -> None:
         Reason.RUN_LOST,
         Reason.FORCED,
         Reason.TEMPORAL_NAMESPACE_TAKEN,
+        Reason.NODE_SELECTOR_OVERLAPS,
         Reason.STEPS_NAMESPACE_MISSING,
     }
     tried = {case[0] for case in (*WORKING, *STALLED)} | {case[1] for case in BESIDES} | set(FINE) | elsewhere
@@ -192,6 +198,7 @@ def test_a_tenant_says_how_to_make_its_steps_namespace() -> None:
         "bascule tenant manifests acme -n acme-dev -n acme-prod | kubectl apply --server-side -f -"
     ]
     assert "TEMPORAL" in commands(tenant(Reason.TEMPORAL_NAMESPACE_TAKEN))[0]
+    assert "NODES" in commands(tenant(Reason.NODE_SELECTOR_OVERLAPS))[0]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from bascule_operator.decisions.tenants import (
     Tell,
     TenantDecision,
     decide,
-    elder_rival,
+    taken,
 )
 from tests.support.subjects import NOW
 
@@ -103,8 +103,35 @@ def test_a_missing_steps_namespace_is_said_with_the_command() -> None:
 
 def test_of_two_tenants_with_one_temporal_namespace_the_younger_is_not_ready() -> None:
     old, young = a_tenant("old", 2, namespace="shared"), a_tenant("young", 1, namespace="shared")
-    assert elder_rival(young, [old, young]) == old
-    assert elder_rival(old, [old, young]) is None
-    told = decide(young, old, True, MADE)
+    assert taken(old, [old, young]) is None
+    told = decide(young, taken(young, [old, young]), True, MADE)
     assert isinstance(told, Tell)
     assert told.reason is Reason.TEMPORAL_NAMESPACE_TAKEN
+
+
+def with_nodes(tenant: Tenant, **labels: str) -> Tenant:
+    return tenant.model_copy(update={"spec": tenant.spec.model_copy(update={"node_selector": labels})})
+
+
+OVERLAPS = [
+    pytest.param({"pool": "web"}, {"pool": "web"}, True, id="the same label"),
+    pytest.param({"pool": "web"}, {"zone": "a"}, True, id="labels that a node may have both"),
+    pytest.param({"pool": "web"}, {"pool": "web", "zone": "a"}, True, id="one within the other"),
+    pytest.param({"pool": "web"}, {"pool": "db", "zone": "a"}, False, id="a label tells them apart"),
+    pytest.param({}, {"pool": "web"}, False, id="the elder may patch none"),
+    pytest.param({"pool": "web"}, {}, False, id="the younger may patch none"),
+]
+
+
+@pytest.mark.parametrize(("elder", "younger", "overlap"), OVERLAPS)
+def test_of_two_tenants_whose_nodes_may_be_the_same_the_younger_is_not_ready(
+    elder: dict[str, str], younger: dict[str, str], overlap: bool
+) -> None:
+    old = with_nodes(a_tenant("old", 2, namespace="one"), **elder)
+    young = with_nodes(a_tenant("young", 1, namespace="two"), **younger)
+    assert taken(old, [old, young]) is None
+    told = taken(young, [old, young])
+    assert (told is not None) is overlap
+    if told is not None:
+        assert told.reason is Reason.NODE_SELECTOR_OVERLAPS
+        assert "the Tenant old is older" in told.message
