@@ -59,6 +59,10 @@ SEARCH_UID = "BasculeUid"
 SEARCH_PHASE = "BasculePhase"
 SIGNAL_DESIRED = "desired"
 UPDATE_APPROVAL = "approval"
+SIGNAL_REPORT = "report"
+"""From a campaign's batch to the campaign."""
+SIGNAL_HALT = "halt"
+"""From a campaign to its batches: bring to its end what has begun, and begin no more."""
 
 _NAME_LIMIT = 63
 

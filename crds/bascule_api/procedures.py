@@ -40,6 +40,8 @@ class Use(StrEnum):
     """Patches a target."""
     PATCH_CAMPAIGN_ROLLBACK = "PatchCampaign/rollback"
     """Takes a patch back."""
+    PATCH_CAMPAIGN_REBOOT = "PatchCampaign/reboot"
+    """Reboots a target whose patch, or rollback, reported `rebootRequired`."""
     PATCH_CAMPAIGN_VERIFY = "PatchCampaign/verify"
     """Checks a target after its patch."""
     PATCH_CAMPAIGN_GATE = "PatchCampaign/gate"
@@ -218,6 +220,11 @@ class ProcedureSpec(ApiModel):
                 "!has(self.undo) || self.uses.exists(u, u == 'ImageBuild/build')",
                 "undo is for Procedures with the use ImageBuild/build: it names what deletes what a build made",
             ),
+            (
+                "!has(self.reboot) || "
+                "self.uses.exists(u, u == 'PatchCampaign/patch' || u == 'PatchCampaign/rollback')",
+                "reboot is for Procedures with the use PatchCampaign/patch or PatchCampaign/rollback",
+            ),
         )
     }
     description: LongText = ""
@@ -244,6 +251,10 @@ class ProcedureSpec(ApiModel):
     undo: ObjectName | None = None
     """Of a build that makes things outside of the registry: the Procedure with the use `ImageBuild/undo` that deletes
     them when a run is taken back. It is pinned along with this one, and gets the parameter `artifacts`."""
+    reboot: ObjectName | None = None
+    """Of a patch or rollback that may need a reboot: the Procedure with the use `PatchCampaign/reboot` that is carried
+    out on the target when the result `rebootRequired` is `true`. It is pinned along with this one, and takes no
+    parameters. Its timeout is how long a node may take to come back with a new boot id."""
     retry: Retry = Retry()
     """How a failed attempt is repeated."""
     source: SourceRules = SourceRules()

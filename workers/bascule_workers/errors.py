@@ -57,6 +57,12 @@ class SecretNotUsableError(WorkerError):
     type = FailureType.SECRET_NOT_USABLE
 
 
+class PlanRefusedError(WorkerError):
+    """A campaign's plan cannot be carried out."""
+
+    type = FailureType.PLAN_REFUSED
+
+
 class StepFailedError(WorkerError):
     """The container of a step ended with an error, or could not be run."""
 

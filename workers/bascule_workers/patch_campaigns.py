@@ -5,8 +5,9 @@ from __future__ import annotations
 from bascule_api.base import ApiModel
 from bascule_api.fleets import Inventory, NodeTargets, Target, TargetPhase, Window
 from bascule_api.gates import Gate, HttpCheck, Verdict
-from bascule_api.patch_campaigns import Drain, PatchCampaignInput, PatchCampaignUndoInput, PreviousRun, Wave
+from bascule_api.patch_campaigns import Drain, PatchCampaignInput, Patched, PreviousRun, Targets, Wave
 from bascule_api.procedures import PinnedProcedure
+from bascule_api.runs import FailureType
 from bascule_workers.messages import ProcedureRequest, SourcePin, StepRequest
 
 KEEP_SECONDS = 3600
@@ -26,6 +27,8 @@ class PlanRequest(StepRequest):
     procedures: dict[str, str] = {}
     """Name to hash of the pinned Procedures: part of what the plan's digest covers."""
     continues: list[PreviousRun] = []
+    files: dict[str, str] = {}
+    """ConfigMaps of the resource's namespace to copy, by what they are for: `patch`, `rollback`."""
 
 
 class PlannedWave(ApiModel):
@@ -46,6 +49,13 @@ class Plan(ApiModel):
     """`repository@digest` of the whole plan, where it is kept."""
     note: str = ""
     """What people should know, such as that a continued run's record is gone."""
+    files: dict[str, SourcePin] = {}
+    """What was copied, by what it is for."""
+
+    @property
+    def total(self) -> int:
+        """All targets, with those that are skipped."""
+        return len(self.skipped) + sum(len(wave.targets) for wave in self.waves)
 
 
 # At a target
@@ -151,7 +161,13 @@ class TargetReport(ApiModel):
     since: int = 0
     message: str = ""
     failed_in: TargetPhase | None = None
+    type: FailureType | None = None
+    """Of a failure."""
     rolled_back: bool = False
+    dirty: bool = False
+    """Whether its patch began and may stand, although the target counts as failed."""
+    held: bool = False
+    """Whether it could not be released."""
 
 
 class BatchReport(ApiModel):
@@ -180,10 +196,23 @@ class BatchInput(ApiModel):
     """Whether the targets are to be rolled back instead of patched."""
     timeout_seconds: int = 0
     """Of a rollback: how long it is tried."""
-    files: SourcePin | None = None
+    closes_at: int = 0
+    """Epoch seconds from which on no target is begun; 0: never."""
+    reports: int = 0
+    """About how many reports the batch may make."""
+    files: dict[str, SourcePin] = {}
+
+
+class Halt(ApiModel):
+    """Signal `halt` to a batch: bring to its end what has begun, and begin no more. What was not begun is handed back."""
+
+    releases_only: bool = False
+    """Whether a cancellation that follows takes no patch back."""
 
 
 class BatchResult(ApiModel):
+    """How the targets of a batch ended. Those that are Pending were not begun: the parent may hand them out anew."""
+
     targets: list[TargetReport]
 
 
@@ -221,10 +250,14 @@ class GateReport(ApiModel):
 # Taking back after the run's end
 
 
-class MarkedRequest(StepRequest):
-    """`patch_campaign.held`: the targets that the run still holds, by label and Leases."""
+class HeldRequest(StepRequest):
+    """`patch_campaign.held`: the targets that the run still holds, by label and Leases, and what was patched."""
 
-    undo: PatchCampaignUndoInput
+    targets: Targets | None = None
+    """What the campaign was about."""
+    node_selector: dict[str, str] = {}
+    records: list[Patched] = []
+    """Runs whose memo `patched` says what is to be rolled back."""
 
 
 class Held(ApiModel):
