@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
@@ -413,8 +413,6 @@ class PatchCampaignInput(RunInput):
     continues: list[PreviousRun] = []
     """Runs whose patched targets are skipped, the latest first: the unbroken chain of runs of this revision that did
     not succeed. The memo `patched` of each says which targets it patched by itself, besides those that it skipped."""
-    carried: dict[str, Any] = {}
-    """What the workflow hands itself when it continues as new between waves; the operator leaves it empty."""
 
 
 class PatchCampaignResult(RunResult):

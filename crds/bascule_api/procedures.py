@@ -221,8 +221,7 @@ class ProcedureSpec(ApiModel):
                 "undo is for Procedures with the use ImageBuild/build: it names what deletes what a build made",
             ),
             (
-                "!has(self.reboot) || "
-                "self.uses.exists(u, u == 'PatchCampaign/patch' || u == 'PatchCampaign/rollback')",
+                "!has(self.reboot) || self.uses.exists(u, u == 'PatchCampaign/patch' || u == 'PatchCampaign/rollback')",
                 "reboot is for Procedures with the use PatchCampaign/patch or PatchCampaign/rollback",
             ),
         )

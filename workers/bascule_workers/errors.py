@@ -163,6 +163,12 @@ class DrainBlockedError(WorkerError):
     type = FailureType.DRAIN_BLOCKED
 
 
+class TemporalUnavailableError(WorkerError):
+    """Temporal does not answer."""
+
+    retryable = True
+
+
 class LeaseTakenError(WorkerError):
     """Another holds the lease."""
 

@@ -185,7 +185,7 @@ class BatchInput(ApiModel):
     """Input of the child workflow `PatchBatch`."""
 
     campaign: PatchCampaignInput
-    """With `carried` empty."""
+    """As far as the batch needs it."""
     wave: str
     batch: int
     first: int
@@ -204,7 +204,7 @@ class BatchInput(ApiModel):
 
 
 class Halt(ApiModel):
-    """Signal `halt` to a batch: bring to its end what has begun, and begin no more. What was not begun is handed back."""
+    """Signal `halt` to a batch: bring to its end what has begun, and begin no more. The rest is handed back."""
 
     releases_only: bool = False
     """Whether a cancellation that follows takes no patch back."""

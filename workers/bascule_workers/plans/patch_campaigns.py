@@ -1,0 +1,145 @@
+"""Pure planning of a PatchCampaign: its steps, what a run pins, batches, budgets, and requests at targets."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from bascule_api.fleets import Target, count_of
+from bascule_api.gates import Gate
+from bascule_api.patch_campaigns import BATCH_LIMIT, Mode, PatchCampaignInput, PatchCampaignSpec, PatchStep, Wave
+from bascule_api.procedures import PinnedProcedure
+from bascule_workers.messages import SecretUse
+from bascule_workers.patch_campaigns import PlanRequest
+
+PLAN = "plan"
+PATCH, ROLLBACK, VERIFY, REBOOT = "patch", "rollback", "verify", "reboot"
+"""For what a Job is at a target."""
+REPORTS_LIMIT = 1_000
+"""Reports of all batches of a wave, about: each is some six events of the campaign's history."""
+LEAST_REPORTS = 8
+"""Of each batch, about, however many there are."""
+
+
+def wave_step(wave: str) -> str:
+    return f"wave-{wave}"
+
+
+def steps(campaign: PatchCampaignInput) -> list[str]:
+    """The names of the run's steps, in the order in which they begin."""
+    waves = campaign.spec.waves if campaign.spec.mode == Mode.APPLY else []
+    return [PLAN, *(wave_step(wave.name) for wave in waves)]
+
+
+def common(campaign: PatchCampaignInput, step: str) -> dict[str, Any]:
+    """What every request of the run begins with."""
+    return {"run": campaign.run, "tenant": campaign.tenant, "step": step}
+
+
+# What a run pins
+
+
+def secret_uses(spec: PatchCampaignSpec) -> list[SecretUse]:
+    """The Secrets that the spec names, and where their content would be sent."""
+    uses = [use for index, gate in enumerate(spec.gates) if (use := _gate_secret(index, gate))]
+    inventory = spec.targets.inventory
+    if inventory and inventory.secret_ref:
+        ssh = SecretUse(field="spec.targets.inventory.secretRef", name=inventory.secret_ref.name, use="ssh")
+        return [ssh, *uses]
+    return uses
+
+
+def _gate_secret(index: int, gate: Gate) -> SecretUse | None:
+    if gate.http and gate.http.secret_ref:
+        name, kind, url = gate.http.secret_ref.name, "http", gate.http.url
+    elif gate.prometheus and gate.prometheus.secret_ref:
+        name, kind, url = gate.prometheus.secret_ref.name, "prometheus", gate.prometheus.address
+    else:
+        return None
+    return SecretUse(field=f"spec.gates[{index}].{kind}", name=name, use="http", hosts=[urlsplit(url).netloc])
+
+
+def plan_request(campaign: PatchCampaignInput) -> PlanRequest:
+    spec = campaign.spec
+    procedures = {ROLLBACK: spec.rollback, PATCH: spec.patch}
+    return PlanRequest(
+        **common(campaign, PLAN),
+        nodes=spec.targets.nodes,
+        inventory=spec.targets.inventory,
+        node_selector=campaign.node_selector,
+        waves=spec.waves,
+        procedures={name: procedure.hash for name, procedure in sorted(campaign.procedures.items())},
+        continues=campaign.continues,
+        files={use: step.files.name for use, step in procedures.items() if step and step.files},
+    )
+
+
+# Batches and budgets
+
+
+def parallel(wave: Wave, total: int) -> int:
+    """How many of a wave's targets are worked on at a time."""
+    return max(1, count_of(wave.max_parallel, total))
+
+
+def share_of_batch(free: int, wanted: int) -> int:
+    """How many targets the next batch works on at a time, when so many more may be worked on; 0: none begins yet.
+
+    It is none as long as only a few are free: many small batches would cost more than the wait for a larger one.
+    """
+    return min(free, BATCH_LIMIT) if free >= max(1, min(wanted, BATCH_LIMIT) // 2) else 0
+
+
+def batch_size(share: int) -> int:
+    """How many targets a batch has: whole rounds of its share, so that its last round is no smaller than the others."""
+    return BATCH_LIMIT // share * share
+
+
+def batch_input_campaign(campaign: PatchCampaignInput) -> PatchCampaignInput:
+    """The campaign, as far as a batch needs it: each has its own copy in the history."""
+    spec = campaign.spec
+    wanted = {step.procedure for step in (spec.patch, spec.rollback) if step}
+    if spec.verify and spec.verify.procedure:
+        wanted.add(spec.verify.procedure)
+    wanted |= {name for each in sorted(wanted) if (name := campaign.procedures[each].spec.reboot)}
+    pinned = {name: procedure for name, procedure in campaign.procedures.items() if name in wanted}
+    slim = spec.model_copy(update={"gates": [], "windows": [], "waves": spec.waves[:1]})
+    return campaign.model_copy(update={"spec": slim, "procedures": pinned, "continues": []})
+
+
+def reports_of_batch(targets_of_wave: int) -> int:
+    """About how many reports each batch of a wave may make, so that the campaign's history stays small."""
+    batches = -(-targets_of_wave // BATCH_LIMIT) or 1
+    return max(LEAST_REPORTS, REPORTS_LIMIT // batches)
+
+
+def allowed_failures(spec: PatchCampaignSpec, total: int) -> int:
+    """How many targets may fail. One more stops the campaign."""
+    return count_of(spec.failure_policy.max_failures, total)
+
+
+# Procedures at a target
+
+
+def is_node(campaign: PatchCampaignInput) -> bool:
+    """Whether its targets are nodes of this cluster; else they are hosts of an inventory."""
+    return campaign.spec.targets.nodes is not None
+
+
+def procedure_of(campaign: PatchCampaignInput, step: PatchStep) -> PinnedProcedure:
+    return campaign.procedures[step.procedure]
+
+
+def timeout_of(step: PatchStep, procedure: PinnedProcedure) -> int:
+    """Seconds that one attempt may take."""
+    return (step.timeout or procedure.spec.timeout).seconds
+
+
+def reboot_of(campaign: PatchCampaignInput, procedure: PinnedProcedure) -> PinnedProcedure | None:
+    """What reboots a target after this Procedure, if it names something."""
+    return campaign.procedures.get(procedure.spec.reboot) if procedure.spec.reboot else None
+
+
+def reference(campaign: PatchCampaignInput, target: Target) -> str:
+    """What a person can look up."""
+    return f"{'node' if is_node(campaign) else 'host'}/{target.name}"
