@@ -14,8 +14,8 @@ from bascule_workers.errors import PlanRefusedError
 from bascule_workers.messages import Done, NotYet, SourcePin, StepRequest
 from bascule_workers.patch_campaigns import Held, HeldRequest, Plan, PlanRequest
 from bascule_workers.plans import credentials, failures, inventories, patched, waves
-from bascule_workers.plans.patched import PatchedNames
 from bascule_workers.plans.nodes import Node
+from bascule_workers.plans.patched import PatchedNames
 from bascule_workers.ports.nodes import Nodes, TargetLeases
 from bascule_workers.ports.records import Records
 from bascule_workers.ports.secrets import Objects
