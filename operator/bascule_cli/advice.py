@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from bascule_api import names, patch_campaigns
+from bascule_api import names
 from bascule_api.conditions import StepState, WaitKind
 from bascule_api.runs import FailureType
 from bascule_cli.resources import Item
@@ -48,7 +48,7 @@ def tenant_not_ready(item: Item, speech: Speech) -> list[Advice]:
 def procedure(item: Item, speech: Speech) -> list[Advice]:
     return [
         Advice("see which Procedures there are, and for whom", _PROCEDURES),
-        Advice("name another one, or have the platform team offer this one", _edit(item, speech)),
+        Advice("name another one, or have the platform team offer this one", edit(item, speech)),
     ]
 
 
@@ -60,7 +60,7 @@ def targets(item: Item, speech: Speech) -> list[Advice]:
         ),
         Advice(
             f"select among those; or have the Tenant allow more ({_PLATFORM}): a run then starts by itself",
-            _edit(item, speech),
+            edit(item, speech),
         ),
     ]
 
@@ -68,12 +68,12 @@ def targets(item: Item, speech: Speech) -> list[Advice]:
 def parameters(item: Item, speech: Speech) -> list[Advice]:
     return [
         Advice("see which parameters the Procedure takes", "kubectl get procedure NAME -o yaml"),
-        Advice("correct the parameter that the message names; a run then starts by itself", _edit(item, speech)),
+        Advice("correct the parameter that the message names; a run then starts by itself", edit(item, speech)),
     ]
 
 
 def spec(item: Item, speech: Speech) -> list[Advice]:
-    return [Advice("correct the field that the message names; a run then starts by itself", _edit(item, speech))]
+    return [Advice("correct the field that the message names; a run then starts by itself", edit(item, speech))]
 
 
 def temporal(item: Item, speech: Speech) -> list[Advice]:
@@ -173,33 +173,15 @@ def failed(item: Item, speech: Speech) -> list[Advice]:
         why = "it was decided against" if failure.type is FailureType.APPROVAL_REJECTED else "the policy denies it"
         return [
             *told,
-            Advice(f"{why}: change what was objected to (a run then starts by itself)", _edit(item, speech)),
+            Advice(f"{why}: change what was objected to (a run then starts by itself)", edit(item, speech)),
             Advice("or ask again", speech.verb(item, "rerun")),
         ]
-    if item.kind is patch_campaigns.KIND:
-        return [*told, *_campaign_failed(item, speech, failure.type)]
     if failure.retryable or failure.type in _OUTSIDE:
         return [*told, Advice("mend the cause that the message names, then run it again", speech.verb(item, "rerun"))]
     return [
         *told,
-        Advice("correct the spec (a run then starts by itself)", _edit(item, speech)),
+        Advice("correct the spec (a run then starts by itself)", edit(item, speech)),
         Advice("or mend what it builds from, and run it again", speech.verb(item, "rerun")),
-    ]
-
-
-def _campaign_failed(item: Item, speech: Speech, failure: FailureType) -> list[Advice]:
-    """What was patched stays known: a re-run of the same spec goes on with the others."""
-    if failure in (FailureType.PLAN_REFUSED, FailureType.TARGET_REFUSED):
-        return [
-            Advice("correct what the message names (a run then starts by itself)", _edit(item, speech)),
-            Advice("or mend what it selects from, and run it again", speech.verb(item, "rerun")),
-        ]
-    return [
-        Advice("see which targets failed, and in which phase", speech.kubectl(item, "describe", "pcamp", item.name)),
-        Advice(
-            "mend the cause, then run it again: it goes on where it stopped, and leaves out what is patched",
-            speech.verb(item, "rerun"),
-        ),
     ]
 
 
@@ -221,7 +203,7 @@ def timed_out(item: Item, speech: Speech) -> list[Advice]:
     limit = item.spec.get("timeout", "2h")
     return [
         Advice("see which step took so long", speech.verb(item, "get")),
-        Advice(f"give it more time: spec.timeout, now {limit}; a longer one alone starts nothing", _edit(item, speech)),
+        Advice(f"give it more time: spec.timeout, now {limit}; a longer one alone starts nothing", edit(item, speech)),
         Advice("then run it again", speech.verb(item, "rerun")),
     ]
 
@@ -256,8 +238,6 @@ def forced(item: Item, speech: Speech) -> list[Advice]:
 
 
 def unverified(item: Item, speech: Speech) -> list[Advice]:
-    if item.kind is patch_campaigns.KIND:
-        return failed(item, speech)
     return [
         Advice(
             "see that the Secret of spec.sign.keySecretRef holds the key whose public half is in the Tenant's "
@@ -321,7 +301,7 @@ def _reject(item: Item, speech: Speech) -> str:
     return speech.verb(item, "reject", "--reason", "WHY")
 
 
-def _edit(item: Item, speech: Speech) -> str:
+def edit(item: Item, speech: Speech) -> str:
     return speech.kubectl(item, "edit", item.kind.kind.lower(), item.name)
 
 

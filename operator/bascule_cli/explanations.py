@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bascule_api.conditions import Condition, ConditionStatus, ConditionType, Reason
-from bascule_cli import advice
+from bascule_cli import advice, campaign_advice
 from bascule_cli.advice import Advice
 from bascule_cli.resources import Item
 from bascule_cli.views.wording import Speech
@@ -122,7 +122,7 @@ def _verdict(item: Item, main: Condition) -> Verdict:
 
 def _finding(item: Item, condition: Condition, speech: Speech) -> Finding:
     since, until = _times(item, condition)
-    told = ADVICE.get(condition.reason)
+    told = KIND_ADVICE.get(item.kind.kind, {}).get(condition.reason) or ADVICE.get(condition.reason)
     return Finding(
         reason=condition.reason,
         message=condition.message,
@@ -202,3 +202,17 @@ ADVICE: dict[str, Callable[[Item, Speech], list[Advice]]] = {
     Reason.STEPS_NAMESPACE_MISSING: advice.steps_missing,
 }
 """What to do, for every reason of bascule_api.conditions."""
+
+KIND_ADVICE: dict[str, dict[str, Callable[[Item, Speech], list[Advice]]]] = {
+    "PatchCampaign": {
+        Reason.PROGRESSING: campaign_advice.progressing,
+        Reason.WAITING: campaign_advice.waiting,
+        Reason.STEP_FAILED: campaign_advice.failed,
+        Reason.APPROVAL_REJECTED: campaign_advice.failed,
+        Reason.APPROVAL_TIMED_OUT: campaign_advice.failed,
+        Reason.VERIFICATION_FAILED: campaign_advice.failed,
+        Reason.CANCELLED: campaign_advice.cancelled,
+        Reason.COMPENSATING: campaign_advice.compensating,
+    }
+}
+"""Where a kind has better advice than all kinds have in common."""

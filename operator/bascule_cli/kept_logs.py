@@ -1,4 +1,4 @@
-"""Whole logs that were kept as OCI artifacts, fetched with the user's own registry login."""
+"""Whole logs and plans that were kept as OCI artifacts, fetched with the user's own registry login."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 from bascule_cli.errors import CliError, ExitCode
 
 MEDIA_TYPE = "application/vnd.bascule.log.v1+gzip"
+PLAN_TYPE = "application/vnd.bascule.plan.v1+gzip"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _LIMIT_BYTES = 64 * 1024 * 1024
-"""More than any kept log has; an artifact that unpacks to more is none."""
+"""More than any kept log or plan has; an artifact that unpacks to more is none."""
 
 
-def fetch(repository: str, digest: str) -> str:
-    """The text of a kept log. Raises CliError when the registry does not give it, or gives something else."""
+def fetch(repository: str, digest: str, media_type: str = MEDIA_TYPE) -> str:
+    """The text of a kept log, or plan. Raises CliError when the registry does not give it, or gives something else."""
     manifest = json.loads(_content(repository, digest, manifest=True))
-    layers = [layer for layer in manifest.get("layers", []) if layer.get("mediaType") == MEDIA_TYPE]
+    layers = [layer for layer in manifest.get("layers", []) if layer.get("mediaType") == media_type]
     if len(layers) != 1:
-        raise CliError(ExitCode.FAILED, f"{repository}@{digest} is no log")
+        raise CliError(ExitCode.FAILED, f"{repository}@{digest} is no {'log' if media_type == MEDIA_TYPE else 'plan'}")
     packed = _content(repository, str(layers[0]["digest"]), manifest=False)
     return unpacked(packed).decode(errors="replace")
 

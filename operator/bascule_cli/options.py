@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 import typer
 from rich.text import Text
 
+from bascule_api.base import Kind
 from bascule_cli import kinds
 from bascule_cli.cluster import Cluster, Where
 from bascule_cli.errors import CliError, ExitCode, ForbiddenError, NotFoundError
@@ -131,6 +132,19 @@ def complete_names(context: typer.Context, incomplete: str) -> list[str]:
             if f"{word}{slash}{name}".startswith(incomplete)
         ]
     return []
+
+
+def complete_kind(kind: Kind) -> Callable[[typer.Context, str], list[str]]:
+    """Completion of the names of one kind's resources."""
+
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        with suppress(CliError, OSError):
+            where = Where(*(context.params.get(option) for option in ("namespace", "context", "kubeconfig")))
+            cluster = Cluster.connect(where)
+            return [name for name in _names(cluster, kind) if name.startswith(incomplete)]
+        return []
+
+    return complete
 
 
 def _names(cluster: Cluster, kind: Any) -> list[str]:

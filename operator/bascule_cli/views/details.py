@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from bascule_api.image_builds import ImageBuildStatus
-from bascule_api.patch_campaigns import PatchCampaignStatus
+from bascule_api.patch_campaigns import PatchCampaignStatus, TargetsStatus
 from bascule_cli.resources import Item
 
 Facts = list[tuple[str, str]]
+_TARGETS = 3
+"""How many targets of each sort are named here; `campaign show` has more."""
 
 
 def facts(item: Item) -> Facts:
@@ -36,18 +38,16 @@ def _image_build(item: Item) -> Facts:
 
 def _patch_campaign(item: Item) -> Facts:
     status = PatchCampaignStatus.model_validate(item.body.get("status") or {})
-    plan, targets = status.plan, status.targets
-    failures = targets.failures if targets else []
-    more = targets.failed - len(failures[:_NAMED]) if targets else 0
-    failed = [f"{found.name} ({found.phase})" for found in failures[:_NAMED]] + ([f"{more} more"] if more > 0 else [])
+    targets = status.targets or TargetsStatus()
+    held_up = [target for target in targets.in_progress if target.message][:_TARGETS]
     return [
-        ("plan", plan.digest if plan else ""),
-        ("plan at", plan.artifact if plan else ""),
-        ("targets", targets.summary if targets else ""),
+        ("plan", status.plan.digest if status.plan else ""),
+        ("plan at", status.plan.artifact if status.plan else ""),
+        ("targets", targets.summary),
         ("waves", ", ".join(f"{wave.name} {wave.patched}/{wave.total} {wave.state}" for wave in status.waves)),
-        ("failed", ", ".join(failed)),
+        *((target.name, f"{target.phase}: {target.message}") for target in held_up),
+        *((failed.name, f"failed, {failed.phase}: {failed.message}") for failed in targets.failures[:_TARGETS]),
     ]
 
 
-_NAMED = 5
 _KINDS: dict[str, Callable[[Item], Facts]] = {"ImageBuild": _image_build, "PatchCampaign": _patch_campaign}

@@ -39,9 +39,9 @@ class Speech:
     kubeconfig: str = ""
 
     def verb(self, item: Item, verb: str, *arguments: str) -> str:
-        """A command of ours for this resource."""
+        """A command of ours for this resource: `explain`, or one of a group, `campaign show`."""
         name = item.name if item.kind.namespaced else item.reference
-        return self._with_place(item, [*self.program.split(), verb, name, *arguments])
+        return self._with_place(item, [*self.program.split(), *verb.split(), name, *arguments])
 
     def kubectl(self, item: Item, *arguments: str) -> str:
         """A command of kubectl's in the namespace of this resource."""
