@@ -23,6 +23,8 @@ class PlanRequest(StepRequest):
     inventory: Inventory | None = None
     node_selector: dict[str, str] = {}
     """The Tenant's."""
+    order: str
+    """What the order of the targets hangs on, besides their names and zones."""
     waves: list[Wave]
     procedures: dict[str, str] = {}
     """Name to hash of the pinned Procedures: part of what the plan's digest covers."""

@@ -51,7 +51,7 @@ class PatchCampaignActivities:
             raise PlanRefusedError(_nothing(request))
         continued, note = await self._continued(request.continues)
         skipped = [target.name for target in targets if target.name in continued]
-        plan = waves.plan(targets, request.waves, request.run.revision, request.procedures, skipped)
+        plan = waves.plan(targets, request.waves, request.order, request.procedures, skipped)
         note = "; ".join(part for part in (note, plan.note) if part)
         made = plan.model_copy(update={"files": files, "note": note})
         return Done(value=made, message=failures.shortened("; ".join(part for part in (_told(made), note) if part)))

@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from bascule_api import revisions
 from bascule_api.fleets import Target, count_of
 from bascule_api.gates import Gate
-from bascule_api.patch_campaigns import BATCH_LIMIT, Mode, PatchCampaignInput, PatchCampaignSpec, PatchStep, Wave
+from bascule_api.patch_campaigns import (
+    BATCH_LIMIT,
+    REVISION_FIELDS,
+    Mode,
+    PatchCampaignInput,
+    PatchCampaignSpec,
+    PatchStep,
+    Wave,
+)
 from bascule_api.procedures import PinnedProcedure
 from bascule_workers.messages import SecretUse
 from bascule_workers.patch_campaigns import PlanRequest
@@ -59,6 +68,14 @@ def _gate_secret(index: int, gate: Gate) -> SecretUse | None:
     return SecretUse(field=f"spec.gates[{index}].{kind}", name=name, use="http", hosts=[urlsplit(url).netloc])
 
 
+def order(spec: PatchCampaignSpec) -> str:
+    """What the order of targets hangs on: the revision of the spec as it would be applied.
+
+    So the plan that `mode: Plan` shows is the one that is carried out once the mode is `Apply`.
+    """
+    return revisions.revision(spec.model_copy(update={"mode": Mode.APPLY}), REVISION_FIELDS)
+
+
 def plan_request(campaign: PatchCampaignInput) -> PlanRequest:
     spec = campaign.spec
     procedures = {ROLLBACK: spec.rollback, PATCH: spec.patch}
@@ -67,6 +84,7 @@ def plan_request(campaign: PatchCampaignInput) -> PlanRequest:
         nodes=spec.targets.nodes,
         inventory=spec.targets.inventory,
         node_selector=campaign.node_selector,
+        order=order(spec),
         waves=spec.waves,
         procedures={name: procedure.hash for name, procedure in sorted(campaign.procedures.items())},
         continues=campaign.continues,

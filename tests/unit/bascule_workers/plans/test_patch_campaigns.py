@@ -18,6 +18,15 @@ def test_steps_are_the_plan_and_the_waves() -> None:
     assert plans.steps(campaign(waves=waves, mode="Plan")) == ["plan"]
 
 
+def test_the_plan_that_is_shown_is_the_one_that_is_carried_out() -> None:
+    waves = [{"name": "canary", "size": 1}, {"name": "fleet"}]
+    shown, applied = (plans.plan_request(campaign(waves=waves, mode=mode)) for mode in ("Plan", "Apply"))
+    another = plans.plan_request(campaign(waves=[{"name": "fleet"}]))
+
+    assert shown.order == applied.order
+    assert another.order != applied.order
+
+
 def test_every_secret_is_pinned_with_the_hosts_that_it_goes_to() -> None:
     gates = [
         {"name": "plain", "http": {"url": "http://example.com"}},
