@@ -9,8 +9,15 @@ from pydantic import Field, StringConstraints
 
 from bascule_api.base import ApiModel, DnsLabel, ObjectName, Parameters, SecretReference, Timeout, rules
 
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@/]+(/\S*)?$", max_length=1024)]
-Expression = Annotated[str, StringConstraints(max_length=1024)]
+PROCEDURE_MEASUREMENTS = 100
+"""Measurements of a gate that is a Procedure, at most: each is a Job."""
+
+Url = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[^\s@/]+(/\S*)?$", max_length=1024),
+    Field(json_schema_extra=rules(("isURL(self)", "must be a URL such as https://prometheus.example.com:9090"))),
+]
+Expression = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
 class HttpCheck(ApiModel):
@@ -50,8 +57,8 @@ class ProcedureMeasure(ApiModel):
     """A Procedure whose end is the verdict."""
 
     name: ObjectName
-    """A Procedure with the use `PatchCampaign/gate`. Exit code 0 passes, unless its result `verdict` says `Fail` or
-    `Inconclusive`."""
+    """A Procedure with the use `PatchCampaign/gate`, one Job per measurement. Exit code 0 passes, unless its result
+    `verdict` says `Fail` or `Inconclusive`; another exit code fails."""
     parameters: Parameters = {}
     """Values for the Procedure's parameters."""
 
@@ -70,6 +77,16 @@ class Gate(ApiModel):
                 "!has(self.prometheus) || has(self.successCondition)",
                 "a Prometheus query needs a successCondition, such as result < 0.05",
             ),
+            (
+                "!has(self.procedure) || !has(self.successCondition)",
+                "successCondition is for http and prometheus: a Procedure says itself how it ends",
+            ),
+            (
+                "!has(self.procedure) || "
+                f"self.count + self.failureLimit + self.inconclusiveLimit <= {PROCEDURE_MEASUREMENTS}",
+                "each measurement of a Procedure is a Job: count, failureLimit and inconclusiveLimit together "
+                f"may be {PROCEDURE_MEASUREMENTS} at most",
+            ),
         )
     }
     name: Annotated[DnsLabel, StringConstraints(max_length=40)]
@@ -85,15 +102,15 @@ class Gate(ApiModel):
     count: Annotated[int, Field(ge=1, le=1_000)] = 1
     """How many measurements have to pass."""
     success_condition: Expression | None = None
-    """A CEL expression that is true when a measurement passes. Prometheus: `result` (the number, if there is one),
-    `results` (the list of numbers). HTTP: `status`, `body` (text), `json` (the parsed body, or null); default:
-    `status >= 200 && status < 300`."""
+    """A CEL expression that is true when a measurement passes. Prometheus: `result` (the number of the only series),
+    `results` (the numbers of all). HTTP: `status`, `body` (text), `json` (the parsed body, or null); default:
+    `status >= 200 && status < 300`. What cannot be evaluated says nothing."""
     failure_limit: Annotated[int, Field(ge=0, le=1_000)] = 0
     """How many measurements may fail."""
     inconclusive_limit: Annotated[int, Field(ge=0, le=1_000)] = 0
-    """How many measurements may say nothing: no answer, an empty result, not a number."""
+    """How many measurements may say nothing: no answer, no series, not a number."""
     timeout: Timeout = Timeout("10s")
-    """How long one measurement may take."""
+    """How long one measurement by HTTP or Prometheus may take. A Procedure has its own timeout."""
 
 
 class Verdict(StrEnum):

@@ -35,6 +35,8 @@ class NotYet(ApiModel):
     subject: str = ""
     again_after: int = 0
     """Seconds."""
+    cursor: str = ""
+    """How far it came: handed back with the next call, unread by workflows."""
 
 
 class ErrorDetails(ApiModel):
@@ -56,6 +58,8 @@ class StepRequest(ApiModel):
     compensating: bool = False
     note: str = ""
     """The reason of the last NotYet."""
+    cursor: str = ""
+    """That of the last NotYet."""
     job_attempt: int = 1
     """Rises when a Job was lost or failed in a way that may be repeated."""
 

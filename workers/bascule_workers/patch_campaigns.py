@@ -236,11 +236,17 @@ class WindowState(ApiModel):
 
 
 class GateRequest(StepRequest):
-    """`patch_campaign.gate`: a Job of the tenant's asks the gate until it has a verdict."""
+    """`patch_campaign.gate`: a Job of the tenant's asks the gate until it has a verdict. The step is the wave's.
+
+    NotYet(Check) says how it stands: `2 of 3 passed, last 0.004`. Its `cursor` comes back with the next call.
+    """
 
     gate: Gate
+    header: str = ""
+    """`SecretUse.field` of the Secret whose header is sent; empty: none."""
     procedure: PinnedProcedure | None = None
     timeout_seconds: int
+    """Of the Job of an HTTP or Prometheus gate: `measurements.longest`."""
 
 
 class GateReport(ApiModel):

@@ -52,7 +52,11 @@ class JobRunner:
         self._logs = logs
 
     async def run(
-        self, request: ProcedureRequest, failure: FailureType, traits: JobTraits = PLAIN
+        self,
+        request: ProcedureRequest,
+        failure: FailureType,
+        traits: JobTraits = PLAIN,
+        limit_seconds: float = WAIT_SECONDS,
     ) -> Running | tuple[Succeeded, Kept]:
         """Carry out the step, and keep its log.
 
@@ -60,7 +64,7 @@ class JobRunner:
         """
         job = render_job(request, self._settings, traits)
         name = job_name(request, traits)
-        outcome = await self._steps.run(job, known_note=request.note, limit_seconds=WAIT_SECONDS)
+        outcome = await self._steps.run(job, known_note=request.note, limit_seconds=limit_seconds)
         match outcome:
             case Running():
                 return outcome

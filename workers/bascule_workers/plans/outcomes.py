@@ -30,9 +30,10 @@ _CANNOT_START = (
 
 @dataclass(frozen=True)
 class Running:
-    """Not over. `note` says what is in its way, or nothing."""
+    """Not over. `note` says what is in its way, or nothing; `pod` is the one that runs, if one does."""
 
     note: str = ""
+    pod: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _under_way(pod: Mapping[str, Any] | None, now: datetime) -> Outcome:
     for condition in pod["status"].get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return Running(f"no node takes the pod: {condition.get('message', '')}")
-    return _not_starting(pod, now) or Running()
+    return _not_starting(pod, now) or Running(pod=pod["metadata"]["name"])
 
 
 def _not_starting(pod: Mapping[str, Any], now: datetime) -> Outcome | None:

@@ -128,7 +128,7 @@ class Stepping(Calling):
         if report.again_after:
             await self._pause(report.again_after)
         self._waiting = None
-        return request.model_copy(update={"note": report.reason or "running"})
+        return request.model_copy(update={"note": report.reason or "running", "cursor": report.cursor})
 
     def _raise_if_final(self, step: str, trouble: Trouble, spent: float, limit: timedelta | None) -> None:
         too_long = limit is not None and spent > limit.total_seconds()
