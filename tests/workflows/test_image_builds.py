@@ -465,15 +465,6 @@ async def test_every_step_is_recorded_when_it_starts_and_ends(runs: Runs, world:
     assert len({(o.key, o.moment) for o in world.audit.occurrences}) == len(world.audit.occurrences)
 
 
-async def test_input_that_does_not_decode_fails_the_run_at_once(runs: Runs) -> None:
-    handle = await runs.env.client.start_workflow(
-        "ImageBuild", {"run": "nonsense"}, id="broken", task_queue=names.task_queue("acme")
-    )
-
-    with pytest.raises(Exception, match="Workflow execution failed"):
-        await handle.result()
-
-
 async def test_a_git_source_is_pinned_and_its_login_is_not_in_the_history(runs: Runs, world: World) -> None:
     world.objects.add(secret("git", "git", {"username": "me", "password": "hunter2!"}, host="git.example.com"))
     source = {"git": {"url": "https://git.example.com/web.git", "revision": "main", "secretRef": {"name": "git"}}}

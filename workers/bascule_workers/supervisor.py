@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
-import pydantic
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
@@ -24,6 +23,7 @@ from bascule_workers.activities.attestations import AttestationActivities
 from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
 from bascule_workers.activities.publications import PublicationActivities
 from bascule_workers.activities.runs import RunActivities
+from bascule_workers.decoding import UndecodableInputError, strict_about_inputs
 from bascule_workers.interceptors import StepInterceptor
 from bascule_workers.ports.audit import Audit
 from bascule_workers.ports.policy import Policy
@@ -187,7 +187,7 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
     ports = equipment.ports
     holders = (runs, ImageBuildActivities(ports), PublicationActivities(ports), AttestationActivities(ports))
     return Worker(
-        client,
+        strict_about_inputs(client),
         task_queue=names.task_queue(name),
         workflows=WORKFLOWS,
         activities=[method for holder in holders for method in activities_of(holder)],
@@ -201,7 +201,7 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         graceful_shutdown_timeout=equipment.grace,
         # Input that does not decode fails the run; nothing else does, so that our bugs never pass for a failed run.
-        workflow_failure_exception_types=[pydantic.ValidationError],
+        workflow_failure_exception_types=[UndecodableInputError],
     )
 
 

@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.workflows.saga import Saga
     from bascule_workers.workflows.settling import Settling
     from bascule_workers.workflows.stepping import Stepping
-    from bascule_workers.workflows.trouble import Continued, Ended
+    from bascule_workers.workflows.trouble import Continued, Ended, bugs_end_nothing
 
 
 _MOMENT = timedelta(milliseconds=1)
@@ -71,12 +71,13 @@ class Run(Stepping, ABC):
 
     async def live(self) -> RunResult:
         """Carry out the body, settle what it did, and close as it came out; or go on in another execution."""
-        self._take_up(self.input.handover)
-        reporter = asyncio.create_task(self._reporting.go_on(self._progress))
-        outcome = await self._outcome()
-        await self._settle(outcome)
-        reporter.cancel()
-        result = self._close(outcome)
+        with bugs_end_nothing():
+            self._take_up(self.input.handover)
+            reporter = asyncio.create_task(self._reporting.go_on(self._progress))
+            outcome = await self._outcome()
+            await self._settle(outcome)
+            reporter.cancel()
+            result = self._close(outcome)
         if outcome == Phase.FAILED and self.failure is not None:
             raise ApplicationError(self.failure.message, type=self.failure.type, non_retryable=True)
         if outcome == Phase.CANCELLED:

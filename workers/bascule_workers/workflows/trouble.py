@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio import exceptions, workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api.base import ApiModel
@@ -31,6 +32,22 @@ class Continued(Exception):  # noqa: N818 - not an error: the story goes on in a
     def __init__(self, state: ApiModel) -> None:
         super().__init__("the run continues as new")
         self.state = state
+
+
+class BugError(Exception):
+    """The workflow's code let something escape that Temporal would take for the run's own end.
+
+    With this the workflow task fails instead: nothing ends, nothing is left behind, and mended code goes on.
+    """
+
+
+@contextmanager
+def bugs_end_nothing() -> Iterator[None]:
+    """Failures and timeouts that escape the code are bugs like all others."""
+    try:
+        yield
+    except (FailureError, TimeoutError) as error:
+        raise BugError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.workflows.calling import HEARTBEAT_TIMEOUT, Calling
     from bascule_workers.workflows.saga import Saga
     from bascule_workers.workflows.settling import Settling
+    from bascule_workers.workflows.trouble import bugs_end_nothing
 
 LAST_WORDS = HEARTBEAT_TIMEOUT + timedelta(seconds=5)
 """After this time every activity of a run that is no more has heard of it, as its worker heartbeats every 1 to 5 s."""
@@ -41,11 +42,12 @@ class Undo(Calling, ABC):
 
     async def live(self) -> UndoResult:
         """Carry out the counterweights, and complete whatever came of it. A cancellation changes nothing."""
-        self.register()
-        reporter = asyncio.create_task(self._reporting.go_on(self._progress))
-        await self.finished(asyncio.create_task(self._settle()))
-        reporter.cancel()
-        return self._reporting.close(self._progress(), self._result)
+        with bugs_end_nothing():
+            self.register()
+            reporter = asyncio.create_task(self._reporting.go_on(self._progress))
+            await self.finished(asyncio.create_task(self._settle()))
+            reporter.cancel()
+            return self._reporting.close(self._progress(), self._result)
 
     async def _settle(self) -> None:
         due = self.saga.due(succeeded=False, undo=self.input.undo)
