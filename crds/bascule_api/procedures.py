@@ -157,14 +157,25 @@ class Container(ApiModel):
 
 
 class Volume(ApiModel):
-    """A volume of the step's pod: an emptyDir, or a path of the node where the profile is `Host`."""
+    """A volume of the step's pod: an emptyDir, a ConfigMap of the platform's, or with the profile `Host` a path of its
+    node."""
 
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": rules(
+            (
+                "!has(self.configMap) || (!has(self.hostPath) && !has(self.sizeLimit))",
+                "a volume is one of an emptyDir, a configMap and a hostPath",
+            ),
+        )
+    }
     name: DnsLabel
     """Name of the volume."""
     size_limit: Annotated[str, StringConstraints(max_length=32)] | None = None
     """Limit of the emptyDir."""
     host_path: Annotated[str, StringConstraints(pattern=r"^/[^:]*$", max_length=256)] | None = None
     """A path of the node; only with the profile `Host`."""
+    config_map: ObjectName | None = None
+    """Name of a ConfigMap in the tenant's steps namespace, where the platform puts it. Empty while there is none."""
 
 
 class Template(ApiModel):

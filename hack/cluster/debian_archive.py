@@ -34,12 +34,18 @@ class DebianPackage:
     version: str
     fails_on: Collection[str] = ()
     """Names of the nodes on which its postinst fails."""
+    depends: Collection[str] = ()
+    """Names of other packages that it needs."""
+    seconds: int = 0
+    """How long its postinst takes."""
     needs_reboot: bool = False
     """Whether its postinst asks for a reboot the way Debian's kernels do: /run/reboot-required."""
 
     def __post_init__(self) -> None:
         """Refuse what would not be a name, a version or a node: all of it becomes text of scripts and indexes."""
-        if not _NAME.fullmatch(self.name) or not _VERSION.fullmatch(self.version):
+        if not all(_NAME.fullmatch(name) for name in (self.name, *self.depends)) or not _VERSION.fullmatch(
+            self.version
+        ):
             raise ClusterError(f"{self.name} {self.version} is no name and version of a Debian package")
         if unknown := set(self.fails_on) - set(NODES):
             raise ClusterError(f"there is no node {', '.join(sorted(unknown))}; there are: {', '.join(NODES)}")
@@ -52,9 +58,10 @@ class DebianPackage:
     @property
     def control(self) -> str:
         """What dpkg reads."""
+        depends = f"Depends: {', '.join(self.depends)}\n" if self.depends else ""
         return (
             f"Package: {self.name}\nVersion: {self.version}\nArchitecture: all\nSection: misc\nPriority: optional\n"
-            f"Maintainer: Bascule <bascule@bascule.test>\nDescription: {self.name} of a test cluster\n"
+            f"{depends}Maintainer: Bascule <bascule@bascule.test>\nDescription: {self.name} of a test cluster\n"
         )
 
     @property
@@ -66,6 +73,7 @@ class DebianPackage:
         return f"""#!/bin/sh
 set -e
 [ "$1" = configure ] || exit 0
+sleep {self.seconds}
 for node in {" ".join(self.fails_on)}; do
 	if [ "$(cat /etc/hostname)" = "$node" ]; then
 		echo "{self.name} {self.version} does not start on $node" >&2

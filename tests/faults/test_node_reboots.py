@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import pytest
 
 from hack.cluster.addresses import REGISTRY
+from hack.cluster.debian_archive import DebianPackage
 from hack.cluster.handle import Cluster
+from tests.support.host_steps import Platform
 
 pytestmark = pytest.mark.cluster
 
@@ -138,3 +140,52 @@ def test_a_pod_without_the_nodes_processes_reboots_nothing_but_itself(cluster: C
 
     eventually("the pod ended", lambda: pods.phase("alone") in ("Succeeded", "Failed"))
     assert on_node(cluster, "cat", "/proc/sys/kernel/random/boot_id") == before
+
+
+@pytest.fixture
+def steps(cluster: Cluster, pods: Pods) -> Platform:
+    return Platform(cluster.refresh_images(), pods.namespace)
+
+
+def wait_for_another_boot(cluster: Cluster, before: str) -> None:
+    eventually("the API server knows another boot id", lambda: boot_id(cluster) != before)
+    eventually("the node is Ready", lambda: is_ready(cluster))
+
+
+def test_the_procedure_node_reboot_reboots_once_in_a_run(cluster: Cluster, steps: Platform) -> None:
+    before = boot_id(cluster)
+    step = steps.step("node-reboot", NODE, f"{secrets.token_hex(16)}/1")
+
+    attempt = step.start()
+    wait_for_another_boot(cluster, before)
+    first, after = attempt.outcome(), boot_id(cluster)
+    again = step.carried_out()
+
+    assert first in ("Succeeded", "Failed")
+    assert (again.code, again.message, dict(again.results)) == (0, "rebooted already", {"rebootRequired": "true"})
+    assert on_node(cluster, "cat", "/proc/sys/kernel/random/boot_id") == after
+
+
+@pytest.mark.parametrize("name", ["canary", "linux-image"], ids=["a package that says so", "another kernel"])
+def test_an_upgrade_that_needs_a_reboot_asks_for_it_once(cluster: Cluster, steps: Platform, name: str) -> None:
+    package, run = f"{name}-{secrets.token_hex(4)}", f"{secrets.token_hex(16)}/1"
+    cluster.install_package(NODE, DebianPackage(package, "1.0"))
+    cluster.publish_package(DebianPackage(package, "1.1", needs_reboot=name == "canary"), security=True)
+    before = boot_id(cluster)
+    step = steps.step("apt-upgrade", NODE, run, packages=[package])
+
+    attempt = step.start()
+    wait_for_another_boot(cluster, before)
+    attempt.outcome()
+    after = boot_id(cluster)
+    again = step.carried_out()
+    other_run = steps.step("apt-upgrade", NODE, f"{secrets.token_hex(16)}/1", packages=[package]).carried_out()
+
+    assert (again.code, again.results["rebootRequired"]) == (0, "true"), again.log
+    assert "rebooted already" in again.message
+    assert again.results["changes"] == f"{package} 1.0 → 1.1"
+    assert (other_run.code, other_run.results["rebootRequired"]) == (0, "false"), other_run.log
+    assert on_node(cluster, "cat", "/proc/sys/kernel/random/boot_id") == after
+    cluster.on_node(NODE, ["dpkg", "--purge", package])
+    for version in ("1.0", "1.1"):
+        cluster.withdraw_package(package, version)

@@ -9,21 +9,25 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bascule_api.parameters import effective_parameters, parameter_errors
-from bascule_api.procedures import Procedure
+from bascule_api.parameters import ParameterType, effective_parameters, parameter_errors
+from bascule_api.procedures import Placement, Procedure, SecurityProfile
 from bascule_workers.image_policy.findings import FailOn
 from bascule_workers.image_policy.rules import DEFAULT_SETUID
 from bascule_workers.in_step.contract import ExitCode
+from bascule_workers.on_node.apt_upgrade import Reboot, Scope
 from bascule_workers.packer.publication import Kind
 
 FOLDER = Path(__file__).resolve().parents[3] / "charts/bascule/procedures"
-OURS = ("packer", "packer-artifact-delete", "image-policy")
+NODES = ("apt-upgrade", "apt-rollback", "node-reboot", "node-script", "node-check")
+OURS = ("packer", "packer-artifact-delete", "image-policy", *NODES)
 
 
 def shipped(name: str) -> Procedure:
     """The Procedure without what Helm fills in: that is labels, and the names of images and addresses."""
     text = (FOLDER / f"{name}.yaml").read_text()
     text = text.replace("  labels:\n", "").replace("{{ .Values.procedures.submodules }}", "Refuse")
+    text = text.replace("{{ .Values.procedures.nodes.tenants | toJson }}", '["*"]')
+    text = text.replace("{{ .Values.procedures.nodes.scripts | quote }}", "bascule-node-scripts")
     text = re.sub(r"^\s*\{\{-.*\}\}\n", "", text, flags=re.MULTILINE)
     return Procedure.model_validate(yaml.safe_load(re.sub(r"\{\{.*?\}\}", "https://example.com/x", text)))
 
@@ -58,7 +62,33 @@ def test_only_a_server_that_does_not_answer_is_tried_again(name: str) -> None:
     assert {ExitCode.REFUSED, ExitCode.USAGE} <= final
 
 
+@pytest.mark.parametrize("name", NODES)
+def test_what_runs_with_a_nodes_rights_runs_there_and_takes_typed_parameters_only(name: str) -> None:
+    spec = shipped(name).spec
+    assert (spec.placement, spec.security_profile) == (Placement.ON_TARGET, SecurityProfile.HOST)
+    assert all(use.startswith("PatchCampaign/") for use in spec.uses)
+    assert [volume.host_path for volume in spec.template.volumes if volume.host_path] == ["/"]
+    strings = (ParameterType.STRING, ParameterType.ARRAY)
+    assert [
+        found.name for found in spec.parameters if found.type in strings and not (found.enum or found.pattern)
+    ] == []
+
+
+@pytest.mark.parametrize("package", ["web-", "-web", "../x", "web;reboot", "web web", "web=", "Web", "w", "web=1.0-"])
+def test_a_package_is_neither_an_option_nor_a_removal(package: str) -> None:
+    (problem,) = parameter_errors(shipped("apt-upgrade").spec.parameters, {"packages": [package]})
+    assert problem.name == "packages"
+
+
+@pytest.mark.parametrize("script", ["../x", "a/b", ".x", "", "a b", "a\n"])
+def test_a_script_is_a_key_of_the_platforms(script: str) -> None:
+    (problem,) = parameter_errors(shipped("node-script").spec.parameters, {"script": script})
+    assert problem.name == "script"
+
+
 def test_the_choices_are_those_of_the_programs() -> None:
+    assert choices("apt-upgrade", "scope") == [scope.value for scope in Scope]
+    assert choices("apt-upgrade", "reboot") == choices("apt-rollback", "reboot") == [kind.value for kind in Reboot]
     assert choices("packer", "artifact") == [kind.value for kind in Kind]
     assert choices("image-policy", "failOn") == [level.value for level in FailOn]
 
@@ -82,6 +112,9 @@ def test_a_template_stays_within_the_sources(template: str) -> None:
         ("packer", {"template": "images/web.pkr.hcl", "artifact": "record"}),
         ("packer-artifact-delete", {"artifacts": ["mitchellh.amazonebs eu-west-1:ami-1,us-east-1:ami-2"]}),
         ("packer-artifact-delete", {"artifacts": ["packer.azure /subscriptions/1/images/x", "a b"]}),
+        ("apt-upgrade", {"packages": ["g++", "libc6:i386", "linux-image-amd64=6.1.119-1", "a1=2:1.0~rc1+b1"]}),
+        ("node-script", {"script": "20-firmware.sh"}),
+        ("node-check", {"services": ["ssh.service", "getty@tty1.service"], "minFreePercent": 10}),
         ("image-policy", {"ignore": ["*:/usr/share/doc/*", "root-user:/"], "allowedSetuid": [], "allowRoot": True}),
     ],
 )

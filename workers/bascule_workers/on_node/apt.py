@@ -18,7 +18,9 @@ _INSTALL = re.compile(
 )
 _SECURITY = re.compile(r"(^|[, ])(Debian-Security:|[^, /]+/[^, ]*-security\b)")
 _LOCKED = re.compile(r"Could not get lock|is held by process|Unable to acquire the dpkg frontend lock|Unable to lock")
-_FETCHING = re.compile(r"Failed to fetch|Unable to fetch|Could not (connect|resolve)|Temporary failure|Hash Sum mismatch")
+_FETCHING = re.compile(
+    r"Failed to fetch|Unable to fetch|Could not (connect|resolve)|Temporary failure|Hash Sum mismatch"
+)
 _SCRIPT = re.compile(r"^(?:dpkg: error processing (?:package|archive) (?P<name>\S+).*|E: (?P<error>.*))$", re.MULTILINE)
 
 
@@ -29,7 +31,7 @@ def update(host: Host, patience: float = LOCK_PATIENCE, sleep: Callable[[float],
     # The lists have a lock of their own, for which apt does not wait.
     done = _unlocked(lambda: host.run(words, dpkg.UNATTENDED), patience, sleep)
     if done.code != 0:
-        raise StepError(ExitCode.UNAVAILABLE, f"the package lists cannot be fetched: {_error(done.output)}")
+        raise StepError(ExitCode.UNAVAILABLE, f"the package lists cannot be fetched: {error_in(done.output)}")
 
 
 def upgrades(host: Host, names: Sequence[str], *, security: bool) -> list[Change]:
@@ -63,7 +65,9 @@ def parse_simulation(text: str) -> list[tuple[Change, str]]:
 def _simulated(host: Host, words: Sequence[str]) -> list[tuple[Change, str]]:
     done = host.ask(["apt-get", "--quiet", "--simulate", *words])
     if done.code != 0:
-        raise StepError(ExitCode.INVALID, f"apt cannot do that (its words are in the log): apt-get {' '.join(words[:8])}")
+        raise StepError(
+            ExitCode.INVALID, f"apt cannot do that (its words are in the log): apt-get {' '.join(words[:8])}"
+        )
     return parse_simulation(done.output)
 
 
@@ -94,7 +98,7 @@ def install(host: Host, arguments: Sequence[str], *options: str) -> None:
     if _LOCKED.search(done.output):
         raise StepError(ExitCode.UNAVAILABLE, "another package manager is at work on the node")
     final = "Sub-process" in done.output or not _FETCHING.search(done.output)
-    raise StepError(ExitCode.INVALID if final else ExitCode.UNAVAILABLE, f"apt-get failed: {_error(done.output)}")
+    raise StepError(ExitCode.INVALID if final else ExitCode.UNAVAILABLE, f"apt-get failed: {error_in(done.output)}")
 
 
 def _unlocked(run: Callable[[], Outcome], patience: float, sleep: Callable[[float], None]) -> Outcome:
@@ -106,7 +110,7 @@ def _unlocked(run: Callable[[], Outcome], patience: float, sleep: Callable[[floa
         sleep(2)
 
 
-def _error(output: str) -> str:
+def error_in(output: str) -> str:
     """What apt and dpkg call errors; which package, and what its own script said before, comes first."""
     lines = output.splitlines()
     said = []

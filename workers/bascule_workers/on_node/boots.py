@@ -38,8 +38,8 @@ def required_by(host: Host) -> list[str]:
 def ask_once(host: Host, records: Records, step: str, *, again: bool = False) -> str:
     """Ask the node to reboot, unless this step of this run did and the node has another boot id since.
 
-    `again`: there is a new reason since then. Returns what happened, for people. Dying at any point and beginning again asks at most once too often while the node
-    is about to go down anyway. Raises StepError when the node refuses.
+    `again`: there is a new reason since then. Returns what happened, for people. Dying at any point and beginning again
+    asks at most once too often, of a node that is about to go down anyway. Raises StepError when the node refuses.
     """
     now, before = boot_id(host), records.asked_to_reboot(step)
     if before and before != now and not again:

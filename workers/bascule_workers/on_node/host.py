@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections import deque
@@ -61,17 +60,8 @@ class Host:
         A package manager that is left alone ends in order; the kubelet ends it by force when our grace is over.
         Raises StepError then.
         """
-        with _stops_are_put_off() as told:
-            process = subprocess.Popen(
-                [*self.enter, *argv],
-                env=self._environment(more),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            )
-            kept: deque[str] = deque(maxlen=_LINES)
+        kept: deque[str] = deque(maxlen=_LINES)
+        with _stops_are_put_off() as told, self._started(argv, more) as process:
             for line in process.stdout or ():
                 print(line.rstrip("\n"), flush=True)
                 kept.append(line)
@@ -79,6 +69,17 @@ class Host:
         if told():
             raise StepError(ExitCode.UNAVAILABLE, f"stopped while {argv[0]} was at work")
         return Outcome(code, "".join(kept))
+
+    def _started(self, argv: Sequence[str], more: Mapping[str, str] | None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self.enter, *argv],
+            env=self._environment(more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
 
     def _environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """Nothing of the pod's: what a node's programs do must not depend on what a tenant chose."""
@@ -89,8 +90,10 @@ def host_of(step: Step) -> Host:
     """The node that the step runs on. Raises StepError where it is not given to the container."""
     root = Path(step.environment.get("BASCULE_HOST") or "/host")
     if not (root / "etc").is_dir():
-        raise StepError(ExitCode.USAGE, f"the node's root is not at {root}: give the Procedure a volume with hostPath /")
-    if os.readlink("/proc/1/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+        raise StepError(
+            ExitCode.USAGE, f"the node's root is not at {root}: give the Procedure a volume with hostPath /"
+        )
+    if Path("/proc/1/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink():
         raise StepError(ExitCode.USAGE, "the node's processes are not visible: the securityProfile has to be Host")
     return Host(root)
 

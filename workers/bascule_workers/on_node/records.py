@@ -1,4 +1,4 @@
-"""What a run writes down on a node, so that a repetition after a crash, and the rollback, know what was there before."""
+"""What a run writes down on a node: a repetition after a crash, and the rollback, know by it what was there before."""
 
 from __future__ import annotations
 

@@ -59,9 +59,7 @@ def _run(step: Step, host: Host, records: Records, script: Path) -> Outcome:
     copy.write_bytes(script.read_bytes())
     copy.chmod(0o700)
     wanted = ("BASCULE_RUN", "BASCULE_STEP_NAME", "BASCULE_TARGET")
-    environment = {
-        key: value for key, value in step.environment.items() if key in wanted or key.startswith("PARAM_")
-    }
+    environment = {key: value for key, value in step.environment.items() if key in wanted or key.startswith("PARAM_")}
     try:
         # By its own first line, and no shell reads the parameters.
         return host.run([f"{records.place}/{copy.name}"], environment)

@@ -322,4 +322,6 @@ def secret_volume(name: str, secret: str, files: Mapping[str, str]) -> dict[str,
 def _template_volume(volume: Volume) -> dict[str, Any]:
     if volume.host_path is not None:
         return {"name": volume.name, "hostPath": {"path": volume.host_path}}
+    if volume.config_map:
+        return {"name": volume.name, "configMap": {"name": volume.config_map, "optional": True}}
     return {"name": volume.name, "emptyDir": {"sizeLimit": volume.size_limit} if volume.size_limit else {}}
