@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self, TypeVar
 
 from pydantic import Field, StringConstraints
 
@@ -339,6 +339,16 @@ class PatchCampaignEffects(ApiModel):
     """What finished runs patched and what still stands, the latest first."""
 
 
+_LEANER = ((3, 10, 128, 256), (1, 5, 64, 256), (0, 2, 32, 0))
+"""Names of each wave, targets in progress (twice as many that failed), characters of what is said of each, and cells
+of a wave's picture."""
+T = TypeVar("T", TargetInProgress, FailedTarget)
+
+
+def _shorter(targets: list[T], most: int, words: int) -> list[T]:
+    return [target.model_copy(update={"message": target.message[:words]}) for target in targets[:most]]
+
+
 class PatchCampaignStatus(RunStatus):
     """How the campaign stands."""
 
@@ -350,6 +360,20 @@ class PatchCampaignStatus(RunStatus):
     """How the waves stand."""
     effects: PatchCampaignEffects | None = None
     """What undoing works from; written with the intent of a run."""
+
+    def leaner(self, step: int) -> Self:
+        names, targets, words, cells = _LEANER[step - 1]
+        told = self.targets
+        if told is not None:
+            update = {
+                "in_progress": _shorter(told.in_progress, targets, words),
+                "failures": _shorter(told.failures, 2 * targets, words),
+            }
+            told = told.model_copy(update=update)
+        waves = [
+            wave.model_copy(update={"names": wave.names[:names], "cells": wave.cells[:cells]}) for wave in self.waves
+        ]
+        return self.model_copy(update={"targets": told, "waves": waves})
 
     @property
     def stands(self) -> bool:

@@ -94,7 +94,9 @@ def undo_wants(subject: Subject, scope: CompensationScope | None, procedures: Ma
     effects = status.effects if isinstance(status, PatchCampaignStatus) else None
     if effects is None or effects.rollback is None or scope is CompensationScope.RELEASES:
         return set()
-    return {effects.rollback.procedure}
+    name = effects.rollback.procedure
+    reboot = procedures[name].spec.reboot if name in procedures else None
+    return {name} | ({reboot} if reboot else set())
 
 
 def undo_input(

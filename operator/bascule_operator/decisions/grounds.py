@@ -92,7 +92,7 @@ def _ready(tenant: Tenant) -> Tenant | Problem:
 def pinned(
     want: Wants, tenant: str | None, procedures: Mapping[str, Procedure]
 ) -> dict[str, PinnedProcedure] | Problem:
-    """The Procedure, and the one that takes back what it makes, by name. `tenant`: to whom it has to be offered."""
+    """The Procedure, and those that it names itself, by name. `tenant`: to whom it has to be offered."""
     path, procedure = f"{want.path}.{want.field}", procedures.get(want.procedure)
     if procedure is None:
         known = ", ".join(sorted(name for name, item in procedures.items() if want.use in item.spec.uses)) or "none"
@@ -121,8 +121,11 @@ def pinned(
         )
         return Problem(Reason.PARAMETERS_INVALID, told, final=True)
     own = {want.procedure: PinnedProcedure.of(procedure)}
-    undo = _undo(procedure, procedures)
-    return undo if isinstance(undo, Problem) else own | {item.name: item for item in undo}
+    for companion in (_undo(procedure, procedures), _reboot(procedure, procedures)):
+        if isinstance(companion, Problem):
+            return companion
+        own |= {item.name: item for item in companion}
+    return own
 
 
 def _undo(procedure: Procedure, procedures: Mapping[str, Procedure]) -> list[PinnedProcedure] | Problem:
@@ -132,6 +135,24 @@ def _undo(procedure: Procedure, procedures: Mapping[str, Procedure]) -> list[Pin
         return []
     found = pinned_undo(name, f"spec.undo of the Procedure {wanted}", procedures)
     return found if isinstance(found, Problem) else [found]
+
+
+def _reboot(procedure: Procedure, procedures: Mapping[str, Procedure]) -> list[PinnedProcedure] | Problem:
+    """The Procedure that reboots a target after this one: the platform's choice, so no tenant is asked."""
+    name, wanted = procedure.spec.reboot, procedure.metadata.name
+    if name is None:
+        return []
+    named = f"the Procedure {name}, which spec.reboot of the Procedure {wanted} names,"
+    found = procedures.get(name)
+    if found is None:
+        return Problem(Reason.PROCEDURE_NOT_FOUND, f"{named} does not exist: create it")
+    if Use.PATCH_CAMPAIGN_REBOOT not in found.spec.uses:
+        return Problem(
+            Reason.PROCEDURE_FORBIDDEN, f"{named} cannot reboot: it needs the use {Use.PATCH_CAMPAIGN_REBOOT}"
+        )
+    if any(item.required and item.default is None for item in found.spec.parameters):
+        return Problem(Reason.PROCEDURE_FORBIDDEN, f"{named} needs parameters, and is given none")
+    return [PinnedProcedure.of(found)]
 
 
 def pinned_undo(name: str, named_by: str, procedures: Mapping[str, Procedure]) -> PinnedProcedure | Problem:

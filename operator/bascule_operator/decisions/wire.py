@@ -2,24 +2,77 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from bascule_api.runs import LOG_CUT, RunStatus
 
 STATUS_LIMIT = 32 * 1024
-_LIMITS = ((16_384, 4096), (16_384, 1024), (8192, 1024), (4096, 1024), (2048, 256), (1024, 64), (0, 0))
-"""Characters of the failed step's log and of a step's message, one after the other until it fits."""
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What a status may have of what grows."""
+
+    log: int
+    """Characters of the failed step's log."""
+    words: int
+    """Characters of a step's message."""
+    step: int = 0
+    """How lean the kind's own part is."""
+    left: int = 50
+    """References to what is left."""
+
+
+_ROOMS = (
+    _Room(16_384, 4096),
+    _Room(16_384, 1024),
+    _Room(8192, 1024, step=1),
+    _Room(4096, 1024, step=1),
+    _Room(2048, 256, step=2, left=20),
+    _Room(1024, 64, step=2, left=20),
+    _Room(0, 0, step=3, left=5),
+)
+"""One after the other until the status fits."""
+_LAST_WORDS = 256
+"""Characters of each condition's and failure's message where nothing else helped."""
 _REQUIRED = frozenset({"message", "tenant", "revision"})
 """Fields that the schema of some object demands, however empty."""
 
 
 def fit(status: RunStatus) -> RunStatus:
-    """The status within its limit: a log's beginning gives way, then long messages of steps."""
-    for log, message in _LIMITS:
-        shortened = _shortened(_with_log(status, log), message)
-        if len(shortened.model_dump_json(by_alias=True, exclude_none=True).encode()) <= STATUS_LIMIT:
-            return shortened
-    return _with_log(status, 0).model_copy(update={"steps": [], "history": []})
+    """The status within its limit: a log's beginning gives way, then what people can do without."""
+    for room in _ROOMS:
+        told = _within(status, room)
+        if _size(told) <= STATUS_LIMIT:
+            return told
+    told = told.model_copy(update={"steps": [], "history": told.history[:1]})
+    return told if _size(told) <= STATUS_LIMIT else _in_few_words(told)
+
+
+def _size(status: RunStatus) -> int:
+    return len(status.model_dump_json(by_alias=True, exclude_none=True).encode())
+
+
+def _within(status: RunStatus, room: _Room) -> RunStatus:
+    told = _shortened(_with_log(status, room.log), room.words)
+    undo = told.compensation
+    if undo is not None and len(undo.left) > room.left:
+        left = [*undo.left[: room.left - 1], f"and {len(undo.left) - room.left + 1} more"]
+        told = told.model_copy(update={"compensation": undo.model_copy(update={"left": left})})
+    return told.leaner(room.step) if room.step else told
+
+
+def _in_few_words(status: RunStatus) -> RunStatus:
+    update: dict[str, Any] = {
+        "conditions": [item.model_copy(update={"message": item.message[:_LAST_WORDS]}) for item in status.conditions]
+    }
+    if status.failure is not None:
+        update["failure"] = status.failure.model_copy(update={"message": status.failure.message[:_LAST_WORDS]})
+    if status.compensation is not None:
+        error = status.compensation.last_error[:_LAST_WORDS]
+        update["compensation"] = status.compensation.model_copy(update={"last_error": error})
+    return status.model_copy(update=update)
 
 
 def _with_log(status: RunStatus, limit: int) -> RunStatus:
