@@ -79,6 +79,8 @@ PROCEDURES: Mapping[str, Procedure] = {
         procedure("playbook", "patch", "rollback", "verify"),
         procedure("check-host", "verify", **HOST),
         procedure("check", "gate"),
+        procedure("restarting-playbook", "patch", reboot="restart"),
+        procedure("restart", "reboot", **HOST),
         procedure("check-node", "gate", placement="OnTarget"),
     )
 }

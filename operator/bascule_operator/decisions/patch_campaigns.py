@@ -159,9 +159,11 @@ def _misplaced(spec: PatchCampaignSpec, procedures: dict[str, PinnedProcedure]) 
 
 def _bound(wanted: Iterable[Wants], procedures: dict[str, PinnedProcedure]) -> str:
     for want in wanted:
-        spec = procedures[want.procedure].spec
-        if spec.placement is Placement.ON_TARGET or spec.security_profile is SecurityProfile.HOST:
-            return f"{want.path}: the Procedure {want.procedure} runs on a node"
+        own = procedures[want.procedure]
+        named = [own, *([procedures[own.spec.reboot]] if own.spec.reboot else [])]
+        for name, spec in ((item.name, item.spec) for item in named):
+            if spec.placement is Placement.ON_TARGET or spec.security_profile is SecurityProfile.HOST:
+                return f"{want.path}: the Procedure {name} runs on a node"
     return ""
 
 

@@ -15,7 +15,16 @@ from bascule_operator.decisions.campaign_effects import recorded, undo_input, un
 from bascule_operator.decisions.life import decide
 from bascule_operator.decisions.starts import handled_by_start
 from bascule_operator.decisions.views import Closed, RunState, RunView
-from tests.support.campaign_subjects import PROCEDURES, ACampaign, campaign, grounds, procedure, result, targets, with_nodes
+from tests.support.campaign_subjects import (
+    PROCEDURES,
+    ACampaign,
+    campaign,
+    grounds,
+    procedure,
+    result,
+    targets,
+    with_nodes,
+)
 from tests.support.subjects import NOW, a_closed_undo
 
 TENANTS = {"acme": with_nodes(pool="web")}

@@ -7,11 +7,24 @@ from typing import Any
 import pytest
 
 from bascule_api.conditions import Phase, Reason
-from bascule_api.procedures import Use
+from bascule_api.procedures import Procedure, Use
 from bascule_api.progress import RunIdentity
+from bascule_operator.decisions.grounds import find_grounds
 from bascule_operator.decisions.moves import identity_of
 from bascule_operator.decisions.patch_campaigns import continued, forbidden, refused, wants, workflow_input
-from tests.support.campaign_subjects import ACampaign, a_spec, campaign, grounds, inventory, revision_of, spec, with_nodes
+from bascule_operator.decisions.views import Grounds, Problem
+from tests.support.campaign_subjects import (
+    PROCEDURES,
+    ACampaign,
+    a_spec,
+    campaign,
+    grounds,
+    inventory,
+    procedure,
+    revision_of,
+    spec,
+    with_nodes,
+)
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 MASTER = "node-role.kubernetes.io/master"
@@ -163,6 +176,11 @@ MISUSED = [
         id="a host's check",
     ),
     pytest.param(
+        inventory(patch={"procedure": "restarting-playbook"}, rollback=PLAYBOOK),
+        "spec.patch: the Procedure restart runs on a node",
+        id="a host's reboot",
+    ),
+    pytest.param(
         {"gates": [{"name": "own", "procedure": {"name": "check-node"}}]},
         "spec.gates[0].procedure: the Procedure check-node runs on a node, and a gate has no target",
         id="a gate on a node",
@@ -181,6 +199,40 @@ def test_procedures_that_do_not_fit_are_forbidden(changes: dict[str, Any], words
 def test_files_for_a_procedure_without_host_access_are_allowed() -> None:
     made = a_spec(patch={"procedure": "playbook", "files": {"name": "site"}})
     assert forbidden(made, grounds()) is None
+
+
+# What reboots
+
+REBOOTS: list[Any] = [
+    pytest.param(procedure("restart", "reboot"), None, id="for that use"),
+    pytest.param(None, (Reason.PROCEDURE_NOT_FOUND, "restart, which spec.reboot of the Procedure"), id="not there"),
+    pytest.param(procedure("restart", "patch"), (Reason.PROCEDURE_FORBIDDEN, "cannot reboot"), id="for another use"),
+    pytest.param(
+        procedure("restart", "reboot", parameters=[{"name": "how", "required": True}]),
+        (Reason.PROCEDURE_FORBIDDEN, "needs parameters"),
+        id="asks for a parameter",
+    ),
+    pytest.param(
+        procedure("restart", "reboot", tenants=["others"]), None, id="offered to others: not the tenant's choice"
+    ),
+]
+
+
+@pytest.mark.parametrize(("restart", "problem"), REBOOTS)
+def test_what_reboots_after_a_patch_is_pinned_along_with_it(
+    restart: Procedure | None, problem: tuple[Reason, str] | None
+) -> None:
+    procedures = {name: item for name, item in PROCEDURES.items() if name != "restart"}
+    procedures |= {"restart": restart} if restart else {}
+    wanted = wants(a_spec(patch={"procedure": "restarting-playbook"}))
+    found = find_grounds("acme-dev", wanted, {"acme": with_nodes(pool="web")}, procedures)
+    if problem is None:
+        assert isinstance(found, Grounds)
+        assert set(found.procedures) == {"restarting-playbook", "restart", "apt-rollback"}
+    else:
+        assert isinstance(found, Problem)
+        assert found.reason is problem[0]
+        assert problem[1] in found.message
 
 
 # What a run continues
