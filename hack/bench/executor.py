@@ -77,7 +77,9 @@ class NoSteps:
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
         return ""
 
-    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:
+    async def stop(
+        self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float, target: str = ""
+    ) -> Stopped:
         return Stopped(0, [])
 
 

@@ -111,6 +111,7 @@ class Lab:
             connections=TemporalConnections(PlatformTemporal(self.plane.temporal_address), no_secrets),
             keyring=self.plane.keyring,
             ports=world.ports(),
+            targets=world.target_ports(),
             policy=lambda _: world.policy,
             audit=world.audit,
             grace=timedelta(0),

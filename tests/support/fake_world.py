@@ -14,6 +14,7 @@ from typing import Any
 
 from bascule_api import names
 from bascule_workers.activities.image_builds import Builder, ImageBuildPorts
+from bascule_workers.activities.patch_targets import PatchTargetPorts
 from bascule_workers.errors import (
     LeaseTakenError,
     PolicyDeniedError,
@@ -27,6 +28,7 @@ from bascule_workers.ports.registry import Repository
 from bascule_workers.ports.secrets import Labelled
 from bascule_workers.ports.signer import SigningKey
 from bascule_workers.ports.steps import Stopped
+from tests.support.fake_nodes import FakeNodes, FakeTargetLeases
 from tests.support.fake_registry import FakeAttester, FakeRegistry, FakeSigner, FakeVerifier, Troubles, digest_of
 
 
@@ -108,14 +110,18 @@ class FakeSteps:
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
         return self.logs.get(container, "")[:limit_bytes]
 
-    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:
+    async def stop(
+        self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float, target: str = ""
+    ) -> Stopped:
         async with self.troubles.around("stop"):
             self.stopped.append(finished_too)
             self.looks.append("stop")
             kept = {
                 name: job
                 for name, job in self.jobs.items()
-                if job["metadata"]["labels"][names.LABEL_RUN] != run or (name in self.finished and not finished_too)
+                if job["metadata"]["labels"][names.LABEL_RUN] != run
+                or target not in ("", job["metadata"]["labels"].get(names.LABEL_TARGET))
+                or (name in self.finished and not finished_too)
             }
             found, self.jobs = len(self.jobs) - len(kept), kept
             return Stopped(found, [])
@@ -277,6 +283,9 @@ class FakeAudit:
             await self.recorded.wait()
 
 
+JOB_SETTINGS = JobSettings("registry.example.com/bascule/worker@sha256:0", "bascule-ca")
+
+
 class World:
     """All of it, with a tenant `acme` that owns `acme-dev`, has a signing key, and a source."""
 
@@ -294,6 +303,8 @@ class World:
         self.git = FakeGit({"main": "c" * 40})
         self.tenants = FakeTenants({"acme": "private"[::-1]})
         self.leases = FakeLeases()
+        self.nodes = FakeNodes(self.troubles)
+        self.target_leases = FakeTargetLeases(self.troubles)
         self.logs = FakeLogs(self.troubles)
         self.policy = FakePolicy()
         self.audit = FakeAudit()
@@ -324,7 +335,18 @@ class World:
             tenants=self.tenants,
             logs=self.logs,
             leases=self.leases,
-            job_settings=JobSettings("registry.example.com/bascule/worker@sha256:0", "bascule-ca"),
+            job_settings=JOB_SETTINGS,
+        )
+
+    def target_ports(self) -> PatchTargetPorts:
+        return PatchTargetPorts(
+            nodes=self.nodes,
+            leases=self.target_leases,
+            steps=self.steps,
+            objects=self.objects,
+            tenants=self.tenants,
+            logs=self.logs,
+            job_settings=JOB_SETTINGS,
         )
 
 

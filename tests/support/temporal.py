@@ -82,6 +82,7 @@ def worker_of(runs: Runs, world: World) -> Worker:
         connections=TemporalConnections(PlatformTemporal(""), no_secrets),
         keyring=Keyring.generate(),
         ports=world.ports(),
+        targets=world.target_ports(),
         policy=lambda _: world.policy,
         audit=world.audit,
         grace=timedelta(0),

@@ -19,14 +19,17 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from bascule_codec import Keyring
 from bascule_telemetry import logs, traces
 from bascule_workers.activities.image_builds import Builder, ImageBuildPorts
+from bascule_workers.activities.patch_targets import PatchTargetPorts
 from bascule_workers.adapters import health
 from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.cosign import CosignSigner, CosignVerifier
 from bascule_workers.adapters.cosign_attestations import CosignAttester
 from bascule_workers.adapters.git_sources import CommandLineGit
 from bascule_workers.adapters.kubernetes_jobs import KubernetesJobs
+from bascule_workers.adapters.kubernetes_nodes import KubernetesNodes
 from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
 from bascule_workers.adapters.leases import KubernetesLeases
+from bascule_workers.adapters.node_watch import NodeWatch
 from bascule_workers.adapters.oci_logs import OciLogs
 from bascule_workers.adapters.oci_registry import OciRegistry
 from bascule_workers.adapters.platform_key import MountedPlatformKey
@@ -35,6 +38,7 @@ from bascule_workers.adapters.registry_http import RegistryHttp
 from bascule_workers.adapters.same_tenant_policy import SameTenantPolicy
 from bascule_workers.adapters.stdout_audit import StdoutAudit
 from bascule_workers.adapters.syft import Syft
+from bascule_workers.adapters.target_leases import KubernetesTargetLeases
 from bascule_workers.adapters.temporal_connections import OwnSecrets, PlatformTemporal, TemporalConnections
 from bascule_workers.adapters.tenant_watch import TenantWatch
 from bascule_workers.plans.jobs import JobSettings
@@ -70,6 +74,19 @@ def ports(api: ApiServer, watch: PodWatch, http: RegistryHttp, settings: Setting
     )
 
 
+def target_ports(api: ApiServer, watch: NodeWatch, ports: ImageBuildPorts) -> PatchTargetPorts:
+    """The world, as activities at targets see it."""
+    return PatchTargetPorts(
+        nodes=KubernetesNodes(api, watch),
+        leases=KubernetesTargetLeases(api),
+        steps=ports.steps,
+        objects=ports.objects,
+        tenants=ports.tenants,
+        logs=ports.logs,
+        job_settings=ports.job_settings,
+    )
+
+
 def _runtime(settings: Settings) -> Runtime:
     if not settings.metrics_port:
         return Runtime(telemetry=TelemetryConfig(logging=logs.of_temporal()))
@@ -89,7 +106,7 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, settings.grace_seconds)
     api = await ApiServer.connect(settings.kubeconfig)
-    http, pods, watch = RegistryHttp(), PodWatch(api), TenantWatch(api, tenants)
+    http, pods, nodes, watch = RegistryHttp(), PodWatch(api), NodeWatch(api), TenantWatch(api, tenants)
     identity = f"bascule-worker@{socket.gethostname()}:{os.getpid()}"
     platform = PlatformTemporal(
         settings.temporal_address,
@@ -98,10 +115,12 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
         settings.temporal_tls,
     )
     secrets = OwnSecrets(api, settings.namespace)
+    world = ports(api, pods, http, settings)
     equipment = Equipment(
         connections=TemporalConnections(platform, secrets, identity=identity, runtime=_runtime(settings)),
         keyring=Keyring.from_directory(settings.payload_keys_dir),
-        ports=ports(api, pods, http, settings),
+        ports=world,
+        targets=target_ports(api, nodes, world),
         policy=SameTenantPolicy,
         audit=StdoutAudit(),
         grace=timedelta(seconds=settings.grace_seconds),
@@ -116,6 +135,7 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
     finally:
         watching.cancel()
         await pods.close()
+        await nodes.close()
         await http.close()
         await api.close()
 

@@ -24,6 +24,8 @@ class WorkerError(Exception):
     """The end of the step's log, where whole ones are not kept."""
     results: Mapping[str, str] = MappingProxyType({})
     """What the step's container reported although it failed."""
+    abrupt: bool = False
+    """Whether the step's container did not end by itself."""
 
 
 class SourceNotFoundError(WorkerError):
@@ -86,6 +88,7 @@ class JobLostError(WorkerError):
     type = FailureType.STEP_FAILED
     retryable = True
     new_job = True
+    abrupt = True
 
 
 class RegistryRefusedError(WorkerError):

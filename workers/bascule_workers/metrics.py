@@ -16,6 +16,7 @@ ACTIVITY_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
 )
 ACTIVITIES_RUNNING = Gauge("bascule_worker_activities_running", "Activities that are being carried out.", ["action"])
+API_REQUESTS = Counter("bascule_worker_api_requests", "Requests to the API server.", ["verb", "resource", "code"])
 TENANTS_SERVED = Gauge("bascule_worker_tenants_served", "Tenants whose task queue this worker polls.")
 TENANT_FAILURES = Counter("bascule_worker_tenant_failures", "Times that a tenant could not be served.", ["tenant"])
 

@@ -108,7 +108,7 @@ class TargetJobRequest(TargetRequest, ProcedureRequest):
 
     keep_seconds: int = KEEP_SECONDS
     use: str
-    """`patch`, `rollback`, `verify`: which Job of the target this is."""
+    """`patch`, `rollback`, `reboot`, `verify`: which Job of the target this is."""
     boot_id: str = ""
     """Of the node before: so that a Job whose node was rebooted under it is told apart from one that failed."""
     ssh_login: bool = False

@@ -21,6 +21,7 @@ from bascule_telemetry import traces
 from bascule_workers import metrics
 from bascule_workers.activities.attestations import AttestationActivities
 from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
+from bascule_workers.activities.patch_targets import PatchTargetActivities, PatchTargetPorts
 from bascule_workers.activities.publications import PublicationActivities
 from bascule_workers.activities.runs import RunActivities
 from bascule_workers.decoding import UndecodableInputError, strict_about_inputs
@@ -72,6 +73,8 @@ class Equipment:
     audit: Audit
     grace: timedelta
     identity: str
+    targets: PatchTargetPorts | None = None
+    """What activities at targets of campaigns need; None: this worker carries out none."""
     runner: WorkflowRunner = field(default_factory=UnsandboxedWorkflowRunner)
     """Temporal's sandbox costs a third of the worker's processor time. What it finds, the tests find, which use it."""
 
@@ -185,7 +188,9 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
     name = tenant.metadata.name
     runs = RunActivities(equipment.ports.objects, equipment.ports.steps)
     ports = equipment.ports
-    holders = (runs, ImageBuildActivities(ports), PublicationActivities(ports), AttestationActivities(ports))
+    holders = [runs, ImageBuildActivities(ports), PublicationActivities(ports), AttestationActivities(ports)]
+    if equipment.targets is not None:
+        holders.append(PatchTargetActivities(equipment.targets))
     return Worker(
         strict_about_inputs(client),
         task_queue=names.task_queue(name),

@@ -85,7 +85,7 @@ class JobRunner:
                 raise await self._with_log(error, request, name, outcome)
 
     async def _keep(self, request: ProcedureRequest, job: str, pod: str) -> Kept:
-        return await self._logs.keep(request, job, pod, await self._secrets(request))
+        return await self._logs.keep(request, job, pod, lambda: self._secrets(request))
 
     async def _with_log(
         self, error: WorkerError, request: ProcedureRequest, job: str, outcome: Failed | TimedOut
@@ -114,6 +114,7 @@ class JobRunner:
         lines = "" if failed.kind else await self._last_lines(request, failed.pod, failed.container)
         message = _joined(failures.redacted(outcomes.story(failed), secrets), lines)
         error = StepFailedError(message, kind, retryable=repeatable and request.job_attempt < retry.attempts)
+        error.abrupt = failed.abrupt
         error.results = {name: failures.redacted(value, secrets) for name, value in failed.results.items()}
         return error
 
@@ -132,7 +133,9 @@ class JobRunner:
 def _lost(request: ProcedureRequest, lost: Lost) -> JobLostError | StepFailedError:
     if request.job_attempt < request.procedure.spec.retry.attempts:
         return JobLostError(lost.reason)
-    return StepFailedError(f"lost its pod {request.job_attempt} times, the last time since {lost.reason}")
+    error = StepFailedError(f"lost its pod {request.job_attempt} times, the last time since {lost.reason}")
+    error.abrupt = True
+    return error
 
 
 def _joined(message: str, lines: str) -> str:

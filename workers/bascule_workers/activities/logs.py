@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -24,6 +24,9 @@ SWEEP_SECONDS = 20.0
 SWEEP_MOST = 200
 """Of a tenant's old logs that go in a day, for each worker: the registry has other things to do."""
 _ANNOTATIONS = "dev.bascule."
+
+Secrets = Callable[[], Awaitable[Sequence[str]]]
+"""Values that must not be in a log."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +57,9 @@ class LogKeeper:
         self._today = today
         self._swept: dict[str, date] = {}
 
-    async def keep(self, request: ProcedureRequest, job: str, pod: str, secrets: Sequence[str]) -> Kept:
-        """Keep what the containers of a Job's pod said, without the values of the run's Secret."""
+    async def keep(self, request: ProcedureRequest, job: str, pod: str, secrets: Secrets) -> Kept:
+        """Keep what the containers of a Job's pod said, without the values of the run's Secret, which are asked for
+        only where there is a log."""
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
                 kept = await self._kept(request, job, pod, secrets)
@@ -82,14 +86,14 @@ class LogKeeper:
         except (WorkerError, TimeoutError) as error:
             logger.warning("old logs of %s were not deleted: %s", tenant, error)
 
-    async def _kept(self, request: ProcedureRequest, job: str, pod: str, secrets: Sequence[str]) -> Kept:
+    async def _kept(self, request: ProcedureRequest, job: str, pod: str, secrets: Secrets) -> Kept:
         repository = await self._tenants.artifacts(request.tenant.name)
         if repository is None or not pod:
             return Kept()
         text, whole = await self._text(request, pod)
         if not text:
             return Kept(note="the whole log could not be kept: it is gone")
-        packed = await asyncio.to_thread(_packed, text, secrets)
+        packed = await asyncio.to_thread(_packed, text, await secrets())
         annotations = {
             names.IMAGE_RUN_ANNOTATION: names.run_of(request.run.uid, request.run.number),
             f"{_ANNOTATIONS}resource": f"{request.run.kind}/{request.run.namespace}/{request.run.name}",

@@ -11,11 +11,13 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
+from bascule_workers import metrics
 from bascule_workers.errors import ApiUnavailableError
 
 JsonObject = dict[str, Any]
 
 _JSON = "application/json"
+_MERGE = "application/merge-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
@@ -76,10 +78,28 @@ class ApiServer:
     async def replace(self, path: str, body: Mapping[str, Any]) -> JsonObject:
         return await self._json("PUT", path, body)
 
-    async def delete(self, path: str, *, propagation: str = "Background") -> None:
-        """Delete an object; one that is gone already is fine."""
+    async def merge(self, path: str, body: Mapping[str, Any]) -> JsonObject:
+        """Change what the body has; null takes a field away. With a resourceVersion in it: only as it was read."""
+        answer: JsonObject = json.loads(await self._request("PATCH", path, body, content_type=_MERGE))
+        return answer
+
+    async def answer(self, path: str, body: Mapping[str, Any]) -> tuple[int, JsonObject]:
+        """Post something, for those to whom a refusal is an answer too: its status and what it says."""
+        response = await self._open("POST", path, body, {}, _TIMEOUT)
         try:
-            await self._json("DELETE", path, {"propagationPolicy": propagation})
+            return response.status, json.loads(await response.read())
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise ApiUnavailableError(f"the API server does not answer: {_said(error)}") from error
+        finally:
+            response.release()
+
+    async def delete(self, path: str, *, propagation: str = "Background", uid: str = "") -> None:
+        """Delete an object; one that is gone already is fine. With a uid: that one only, else ApiError 409."""
+        options: JsonObject = {"propagationPolicy": propagation}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._json("DELETE", path, options)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -92,7 +112,7 @@ class ApiServer:
         response = await self._open("GET", path, None, parameters | {"watch": "true"}, _WATCH_TIMEOUT)
         try:
             await _raise_for(response)
-            async for line in response.content:
+            async for line in _lines(response):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise ApiError(event["object"].get("code", 500), event["object"].get("message", ""))
@@ -115,8 +135,9 @@ class ApiServer:
         body: Mapping[str, Any] | None = None,
         parameters: Mapping[str, Any] | None = None,
         accept: str = _JSON,
+        content_type: str = _JSON,
     ) -> bytes:
-        response = await self._open(method, path, body, parameters or {}, _TIMEOUT, accept)
+        response = await self._open(method, path, body, parameters or {}, _TIMEOUT, accept, content_type)
         try:
             await _raise_for(response)
             return await response.read()
@@ -133,8 +154,10 @@ class ApiServer:
         parameters: Mapping[str, Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own
         accept: str = _JSON,
+        content_type: str = _JSON,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": accept, "Content-Type": _JSON}
+        verb, resource = named(method, path, watching="watch" in parameters)
+        headers = {"Accept": accept, "Content-Type": content_type}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         query = f"?{urlencode(parameters)}" if parameters else ""
         url = f"{self._client.configuration.host}{path}{query}"
@@ -143,9 +166,32 @@ class ApiServer:
                 method, url, headers=headers, body=body, _request_timeout=timeout
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            metrics.API_REQUESTS.labels(verb, resource, "unreachable").inc()
             raise ApiUnavailableError(f"the API server does not answer: {_said(error)}") from error
         response: aiohttp.ClientResponse = answer.response
+        metrics.API_REQUESTS.labels(verb, resource, str(response.status)).inc()
         return response
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of an answer, however long: aiohttp's own end at 128 KiB, and an object may have more than a MiB."""
+    pending = b""
+    async for chunk in response.content.iter_any():
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            yield line
+
+
+def named(method: str, path: str, *, watching: bool) -> tuple[str, str]:
+    """What a request is called in the metrics: its verb, and its resource with the subresource."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[:1] == ["namespaces"] and len(parts) > 2:
+        parts = parts[2:]
+    verb = method.lower()
+    if method == "GET":
+        verb = "watch" if watching else "get" if len(parts) > 1 else "list"
+    return verb, "/".join([*parts[:1], *parts[2:3]])
 
 
 async def _raise_for(response: aiohttp.ClientResponse) -> None:

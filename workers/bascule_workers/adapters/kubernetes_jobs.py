@@ -71,15 +71,20 @@ class KubernetesJobs:
             logger.info("no log of the container %s", container, extra=extra)
             return ""
 
-    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:
+    async def stop(
+        self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float, target: str = ""
+    ) -> Stopped:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_seconds
         path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         # A fresh list, not the watch: a Job that was made a moment ago must not be missed.
-        listed = await self._api.get(path, labelSelector=f"{names.LABEL_RUN}={run}")
+        selector = f"{names.LABEL_RUN}={run}" + (f",{names.LABEL_TARGET}={target}" if target else "")
+        listed = await self._api.get(path, labelSelector=selector)
         doomed = {job["metadata"]["name"] for job in listed["items"] if finished_too or not is_over(job)}
         for name in doomed:
             await self._api.delete(f"{path}/{name}", propagation="Foreground")
+        if not doomed:
+            return Stopped(0, [])
         async with self._watch.view(namespace) as view, view.changes(run) as changed:
             while remaining := _remaining(view, run, doomed):
                 changed.clear()

@@ -3,80 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from bascule_api import names
-from bascule_workers.adapters.api_server import ApiError, ApiServer, JsonObject
-from bascule_workers.errors import ApiUnavailableError
+from bascule_workers.adapters.api_server import ApiServer, JsonObject
+from bascule_workers.adapters.reflector import Reflector, whole
 
 LINGER_SECONDS = 60.0
 """How long a namespace is watched after the last one has stopped waiting."""
 JOB_NAME = "batch.kubernetes.io/job-name"
-
-logger = logging.getLogger(__name__)
-
-
-class Reflector:
-    """Keeps what a path lists, current by a watch. Calls `changed` with each object that is new, changed or gone."""
-
-    def __init__(self, api: ApiServer, path: str, selector: str, changed: Callable[[JsonObject], None]) -> None:
-        self._api = api
-        self._path = path
-        self._selector = {"labelSelector": selector} if selector else {}
-        self._changed = changed
-        self.items: dict[str, JsonObject] = {}
-        self.synced = asyncio.Event()
-        """Set once the first list is there."""
-
-    async def run(self) -> None:
-        """List and watch for ever."""
-        failures = 0
-        while True:
-            try:
-                version = await self._list()
-                failures = 0
-                await self._follow(version)
-            except (ApiUnavailableError, ApiError) as error:
-                if not (isinstance(error, ApiError) and error.status == 410):
-                    failures += 1
-                    logger.warning(
-                        "a watch was lost, and is begun anew", extra={"resource": self._path, "error": str(error)}
-                    )
-                    await asyncio.sleep(min(10.0, 0.5 * 2.0 ** min(failures, 6)))
-
-    async def _list(self) -> str:
-        answer = await self._api.get(self._path, **self._selector)
-        found = {_key(item): item for item in answer["items"]}
-        before, self.items = self.items, found
-        for key, item in (before | found).items():
-            if found.get(key) != before.get(key):
-                self._changed(item)
-        self.synced.set()
-        return str(answer["metadata"]["resourceVersion"])
-
-    async def _follow(self, version: str) -> None:
-        """Watch until the version is too old; a watch that merely ends is taken up where it was."""
-        while True:
-            events = self._api.watch(
-                self._path,
-                resourceVersion=version,
-                allowWatchBookmarks="true",
-                timeoutSeconds=60,
-                **self._selector,
-            )
-            async for kind, item in events:
-                version = str(item["metadata"]["resourceVersion"])
-                if kind == "BOOKMARK":
-                    continue
-                if kind == "DELETED":
-                    self.items.pop(_key(item), None)
-                else:
-                    self.items[_key(item)] = item
-                self._changed(item)
 
 
 class NamespaceView:
@@ -85,8 +23,8 @@ class NamespaceView:
     def __init__(self, api: ApiServer, namespace: str) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         jobs, pods = f"/apis/batch/v1/namespaces/{namespace}/jobs", f"/api/v1/namespaces/{namespace}/pods"
-        self._jobs = Reflector(api, jobs, names.LABEL_RUN, self._job_changed)
-        self._pods = Reflector(api, pods, names.LABEL_RUN, self._pod_changed)
+        self._jobs = Reflector(api, jobs, self._job_changed, read=whole, labels=names.LABEL_RUN)
+        self._pods = Reflector(api, pods, self._pod_changed, read=whole, labels=names.LABEL_RUN)
         self._tasks: list[asyncio.Task[None]] = []
         self.users = 0
 
@@ -178,10 +116,6 @@ class PodWatch:
         if view.users == 0 and self._views.get(namespace) is view:
             del self._views[namespace]
             view.stop()
-
-
-def _key(item: Mapping[str, Any]) -> str:
-    return str(item["metadata"]["name"])
 
 
 def _labels(item: Mapping[str, Any]) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ import pydantic
 from bascule_api import names
 from bascule_api.tenants import Tenant
 from bascule_workers.adapters.api_server import ApiServer, JsonObject
-from bascule_workers.adapters.pod_watch import Reflector
+from bascule_workers.adapters.reflector import Reflector, whole
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class TenantWatch:
     def __init__(self, api: ApiServer, only: Collection[str] = ()) -> None:
         self._only = frozenset(only)
         self.changed = asyncio.Event()
-        self._reflector = Reflector(api, f"/apis/{names.API_VERSION}/tenants", "", self._note)
+        self._reflector = Reflector(api, f"/apis/{names.API_VERSION}/tenants", self._note, read=whole)
 
     async def run(self) -> None:
         await self._reflector.run()

@@ -146,17 +146,9 @@ def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
 
 
 def label_query(selector: LabelSelector, within: Mapping[str, str]) -> str:
-    """Both as the API server's `labelSelector`."""
-    parts = [f"{key}={value}" for labels in (within, selector.match_labels) for key, value in sorted(labels.items())]
-    for requirement in selector.match_expressions:
-        values = f"({','.join(requirement.values)})"
-        match requirement.operator:
-            case SelectorOperator.IN:
-                parts.append(f"{requirement.key} in {values}")
-            case SelectorOperator.NOT_IN:
-                parts.append(f"{requirement.key} notin {values}")
-            case SelectorOperator.EXISTS:
-                parts.append(requirement.key)
-            case SelectorOperator.DOES_NOT_EXIST:
-                parts.append(f"!{requirement.key}")
-    return ",".join(parts)
+    """What of both the API server is asked as its `labelSelector`: the labels. The expressions, of which there may be
+    many, are compared by `matches`.
+    """
+    return ",".join(
+        f"{key}={value}" for labels in (within, selector.match_labels) for key, value in sorted(labels.items())
+    )

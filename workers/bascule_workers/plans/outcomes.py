@@ -57,6 +57,8 @@ class Failed:
     """Whether the container says that trying again may help."""
     results: Mapping[str, str] = field(default_factory=dict)
     """What the container reports although it failed, such as what it made elsewhere."""
+    abrupt: bool = False
+    """Whether somebody else ended it, by a signal, without a word of its own."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,17 @@ def _container_failed(pod: Mapping[str, Any]) -> Outcome | None:
             kind=_failure_type(report.get("failure")),
             retryable=report.get("retryable") is True,
             results={str(key): str(value) for key, value in _results(report).items()},
+            abrupt=_is_abrupt(ended),
         )
     return None
+
+
+def _is_abrupt(ended: Mapping[str, Any]) -> bool:
+    """Whether the container was ended by a signal that nobody of its own pod sent, as when its node goes down."""
+    if (ended.get("exitCode") or 0) < 128 or ended.get("reason") == "OOMKilled":
+        return False
+    # The kubelet's own words where a container was gone when it came back.
+    return ended.get("reason") == "ContainerStatusUnknown" or not ended.get("message")
 
 
 def _under_way(pod: Mapping[str, Any] | None, now: datetime) -> Outcome:

@@ -35,7 +35,9 @@ class Steps(Protocol):
     async def log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
         """A container's log from its beginning, or nothing where there is none."""
 
-    async def stop(self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float) -> Stopped:
+    async def stop(
+        self, namespace: str, run: str, *, finished_too: bool, limit_seconds: float, target: str = ""
+    ) -> Stopped:
         """Delete the Jobs of a run (by its label) that are not over, and wait until their pods are gone or the time is
-        up.
+        up. With a target (by its label): that one's only.
         """

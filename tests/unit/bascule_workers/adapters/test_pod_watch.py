@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bascule_workers.adapters.api_server import ApiError
-from bascule_workers.adapters.pod_watch import PodWatch, Reflector
+from bascule_workers.adapters.pod_watch import PodWatch
+from bascule_workers.adapters.reflector import Reflector, whole
 from bascule_workers.errors import ApiUnavailableError
 
 Event = tuple[str, dict[str, Any]]
@@ -32,6 +33,8 @@ class ScriptedApi:
         answer = self._lists.pop(0) if len(self._lists) > 1 else self._lists[0]
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, dict):
+            return answer
         return {"metadata": {"resourceVersion": "1"}, "items": answer}
 
     async def watch(self, path: str, **parameters: Any) -> AsyncIterator[Event]:
@@ -44,7 +47,7 @@ class ScriptedApi:
             yield event
 
 
-async def followed(api: ScriptedApi, changes: int) -> tuple[Reflector, list[str]]:
+async def followed(api: ScriptedApi, changes: int) -> tuple[Reflector[dict[str, Any]], list[str]]:
     """Run a reflector until it has told that many changes."""
     seen: list[str] = []
     enough = asyncio.Event()
@@ -54,7 +57,7 @@ async def followed(api: ScriptedApi, changes: int) -> tuple[Reflector, list[str]
         if len(seen) >= changes:
             enough.set()
 
-    reflector = Reflector(api, "/things", "", changed)  # type: ignore[arg-type]
+    reflector = Reflector(api, "/things", changed, read=whole)  # type: ignore[arg-type]
     task = asyncio.create_task(reflector.run())
     async with asyncio.timeout(5):
         await enough.wait()
@@ -94,6 +97,24 @@ async def test_a_deleted_item_is_told_once_more_and_gone() -> None:
 
 async def test_a_server_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     api = ScriptedApi([ApiUnavailableError("away"), ApiUnavailableError("away"), [item("a", 1)]], [])
+    real = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _: real(0))
+    _, seen = await followed(api, 1)
+    assert seen == ["a"]
+
+
+async def test_a_long_list_comes_in_pages() -> None:
+    first = {"metadata": {"resourceVersion": "7", "continue": "more"}, "items": [item("a", 1)]}
+    second = {"metadata": {"resourceVersion": "7"}, "items": [item("b", 2)]}
+    api = ScriptedApi([first, second], [])
+    reflector, seen = await followed(api, 2)
+    assert (seen, sorted(reflector.items)) == (["a", "b"], ["a", "b"])
+    await asyncio.sleep(0)
+    assert api.asked[:2] == ["list /things", "list /things"]
+
+
+async def test_a_bug_in_reading_is_no_end_of_watching(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = ScriptedApi([[{"metadata": {}}], [item("a", 1)]], [])
     real = asyncio.sleep
     monkeypatch.setattr(asyncio, "sleep", lambda _: real(0))
     _, seen = await followed(api, 1)
