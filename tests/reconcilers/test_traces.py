@@ -56,6 +56,8 @@ async def test_a_run_is_one_trace_from_the_resource_to_its_jobs(tmp_path: Path) 
             body = await scene.until_settled()
             workflow = body["status"]["run"]["workflowId"]
             spans = await until_told(receiver, trace_id_of(workflow))
+            path = f"/apis/batch/v1/namespaces/{made.steps_namespace}/jobs"
+            made_jobs = (await world.kube.request("GET", path, resource="test"))["items"]
             said, worker_said = lines(made.operator.log), lines(made.worker.log)
 
     first = one(spans, "Run")
@@ -69,13 +71,21 @@ async def test_a_run_is_one_trace_from_the_resource_to_its_jobs(tmp_path: Path) 
         assert [name.partition(":")[0] for name in ancestors(spans, job)] == [
             "RunActivity", "StartActivity", "StartWorkflow", "Reconcile", "Run",
         ]  # fmt: skip
+    parents = {f"00-{job.trace}-{job.id}-01" for job in jobs}
+    for found in made_jobs:
+        told = found["metadata"]["annotations"]["bascule.dev/traceparent"]
+        assert told in parents
+        pod = found["spec"]["template"]["spec"]
+        for container in pod["initContainers"] + pod["containers"]:
+            assert {"name": "TRACEPARENT", "value": told} in container["env"]
+    assert len(made_jobs) == 2
     began = one(spans, "RunWorkflow:ImageBuild")
     assert began.service == "bascule-worker"
     assert ancestors(spans, began) == ["StartWorkflow:ImageBuild", "Reconcile", "Run"]
     described = {name.partition(":")[0] for name in SPANS}
     assert {span.name.partition(":")[0] for span in spans} <= described
-    told = [line for line in said if line.get("workflow") == workflow]
-    assert {line["trace_id"] for line in told} == {first.trace}
-    assert {"run started", "run finished: succeeded"} <= {line["message"] for line in told}
+    mine = [line for line in said if line.get("workflow") == workflow]
+    assert {line["trace_id"] for line in mine} == {first.trace}
+    assert {"run started", "run finished: succeeded"} <= {line["message"] for line in mine}
     assert any("serving" in line["message"] for line in worker_said)
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in said + worker_said)

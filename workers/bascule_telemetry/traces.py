@@ -123,6 +123,17 @@ def span(
         yield
 
 
+def traceparent() -> str:
+    """What is being traced here, as W3C's header of that name has it; empty where nothing is."""
+    if _Tracing.tracer is None:
+        return ""
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent", "")
+
+
 def run_is_over(workflow: str, attributes: Mapping[str, Any], begun: datetime | None, ended: datetime | None) -> None:
     """Tell the run's first span, under which all others are."""
     tracer, ids = _Tracing.tracer, _ids(workflow)

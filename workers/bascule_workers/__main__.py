@@ -42,6 +42,7 @@ from bascule_workers.adapters.target_leases import KubernetesTargetLeases
 from bascule_workers.adapters.temporal_connections import OwnSecrets, PlatformTemporal, TemporalConnections
 from bascule_workers.adapters.tenant_watch import TenantWatch
 from bascule_workers.plans.jobs import JobSettings
+from bascule_workers.readiness import Readiness
 from bascule_workers.settings import Settings
 from bascule_workers.supervisor import Equipment, Supervisor
 from bascule_workers.version import VERSION
@@ -116,8 +117,9 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
     )
     secrets = OwnSecrets(api, settings.namespace)
     world = ports(api, pods, http, settings)
+    connections = TemporalConnections(platform, secrets, identity=identity, runtime=_runtime(settings))
     equipment = Equipment(
-        connections=TemporalConnections(platform, secrets, identity=identity, runtime=_runtime(settings)),
+        connections=connections,
         keyring=Keyring.from_directory(settings.payload_keys_dir),
         ports=world,
         targets=target_ports(api, nodes, world),
@@ -126,14 +128,18 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
         grace=timedelta(seconds=settings.grace_seconds),
         identity=identity,
     )
-    watching = asyncio.create_task(watch.run())
+    readiness = Readiness(watch, connections)
+    watching, asking = asyncio.create_task(watch.run()), asyncio.create_task(readiness.run())
     try:
         async with health.serving(
-            settings.http_port, alive=lambda: not watching.done(), ready=lambda: watch.synced and not stop.is_set()
+            settings.http_port,
+            alive=lambda: not watching.done(),
+            missing=lambda: "shutting down" if stop.is_set() else readiness.missing(),
         ):
             await Supervisor(equipment, watch).run(stop)
     finally:
         watching.cancel()
+        asking.cancel()
         await pods.close()
         await nodes.close()
         await http.close()

@@ -14,6 +14,7 @@ from bascule_workers.adapters.api_server import ApiError, ApiServer, JsonObject
 from bascule_workers.adapters.pod_watch import NamespaceView, PodWatch
 from bascule_workers.errors import ApiUnavailableError, StepFailedError
 from bascule_workers.plans.outcomes import Lost, Outcome, Running, is_over, outcome_of
+from bascule_workers.plans.trace_context import traced
 from bascule_workers.ports.steps import Stopped
 
 _IDENTITY = (names.LABEL_RUN, names.LABEL_STEP, names.LABEL_SPEC_HASH)
@@ -35,7 +36,7 @@ class KubernetesJobs:
     async def run(self, job: Mapping[str, Any], *, known_note: str, limit_seconds: float) -> Outcome:
         namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
         with traces.span("Job", lambda: {"k8s.namespace.name": namespace, "k8s.job.name": name}):
-            uid = await self._ensure(namespace, job)
+            uid = await self._ensure(namespace, traced(job, traces.traceparent()))
             async with self._watch.view(namespace) as view:
                 return await _Wait(view, name, uid, known_note).result(limit_seconds)
 

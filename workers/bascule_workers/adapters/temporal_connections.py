@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +52,13 @@ class TemporalConnections:
         self._identity = identity
         self._runtime = runtime
         self._connections: dict[tuple[str, TemporalAccess], _Connection] = {}
-        self._connecting = asyncio.Lock()
+        # One for each: a server that lets a tenant wait must not let the others wait with it.
+        self._connecting: defaultdict[tuple[str, TemporalAccess], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def connect(self, temporal: TemporalSpec) -> ServiceClient:
         """The connection for a tenant. Raises CredentialsError, WorkerError, and RuntimeError when none can be made."""
         key = self._key(temporal)
-        async with self._connecting:
+        async with self._connecting[key]:
             if key not in self._connections:
                 credentials = await self._credentials(temporal.access)
                 client = await Client.connect(
