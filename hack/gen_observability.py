@@ -50,6 +50,18 @@ PANELS = (
     ("Runs finished", _rate("bascule_operator_runs_finished_total", "kind", "outcome"), "ops"),
     ("Time of a run (p50)", _quantile(0.5, "bascule_operator_run_seconds", "kind"), "s"),
     ("Time of a step (p95)", _quantile(0.95, "bascule_operator_step_seconds", "step"), "s"),
+    ("Campaigns: targets, by what became of them", _rate("bascule_operator_campaign_targets_total", "outcome"), "ops"),
+    (
+        "Campaigns: time of activities at targets (p95)",
+        "histogram_quantile(0.95, sum by (le, action) (rate("
+        'bascule_worker_activity_seconds_bucket{action=~"patch_target[.].*"}[$__rate_interval])))',
+        "s",
+    ),
+    (
+        "Campaigns: activities at targets that run",
+        'sum by (action) (bascule_worker_activities_running{action=~"patch_target[.].*"})',
+        "short",
+    ),
     ("Attempts of steps", _rate("bascule_operator_step_attempts_total", "step", "state"), "ops"),
     ("Queue: keys that wait", "bascule_operator_queue_depth", "short"),
     ("Queue: oldest", "bascule_operator_queue_oldest_seconds", "s"),

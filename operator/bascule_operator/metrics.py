@@ -13,6 +13,11 @@ RUN_SECONDS = Histogram(
     ["kind", "outcome"],
     buckets=(5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 86400),
 )
+CAMPAIGN_TARGETS = Counter(
+    "bascule_operator_campaign_targets",
+    "Targets of campaigns whose run is over: patched, failed, skipped, rolledBack.",
+    ["tenant", "outcome"],
+)
 STEP_SECONDS = Histogram(
     "bascule_operator_step_seconds",
     "Time of a run's step, all its attempts and waits included.",

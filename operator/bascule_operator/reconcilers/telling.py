@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from bascule_api.conditions import StepState
+from bascule_api.patch_campaigns import PatchCampaignStatus, TargetsStatus
 from bascule_api.runs import RunStatus, StepStatus
 from bascule_operator import metrics
 from bascule_operator.decisions import moves
@@ -67,10 +68,23 @@ def finished(key: Key, subject: Subject, ended: RunStatus) -> None:
         traces.run_is_over(run.workflow_id, attributes, run.started_at, run.finished_at)
         for step in ended.steps:
             _measure(key.kind, step)
+        if isinstance(ended, PatchCampaignStatus) and ended.targets is not None:
+            _count(tenant, ended.targets)
+
+
+def _count(tenant: str, targets: TargetsStatus) -> None:
+    """What became of a campaign's targets."""
+    for outcome, number in (
+        ("patched", targets.patched),
+        ("failed", targets.failed),
+        ("skipped", targets.skipped),
+        ("rolledBack", targets.rolled_back),
+    ):
+        metrics.CAMPAIGN_TARGETS.labels(tenant, outcome).inc(number)
 
 
 def _measure(kind: str, step: StepStatus) -> None:
-    """A step's time and attempts. People name their tests, so that only the first word of a step's name is told."""
+    """A step's time and attempts. People name tests and waves, so only the first word of a step's name is told."""
     if step.state in (StepState.PENDING, StepState.SKIPPED):
         return
     name = step.name.partition("-")[0]
