@@ -27,10 +27,12 @@ _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90
 class ApiError(Exception):
     """The API server answers with an error."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, reason: str = "") -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
+        self.reason = reason
+        """The server's word for it, such as AlreadyExists; empty where it gives none."""
 
 
 class ApiServer:
@@ -73,7 +75,14 @@ class ApiServer:
             raise
 
     async def create(self, path: str, body: Mapping[str, Any]) -> JsonObject:
-        return await self._json("POST", path, body)
+        """Raises ApiError with status 409 only when it exists already."""
+        try:
+            return await self._json("POST", path, body)
+        except ApiError as error:
+            if error.status == 409 and error.reason != "AlreadyExists":
+                # A quota that changes at that moment is a conflict as well, and nothing was made.
+                raise ApiUnavailableError(f"the API server answers {error}") from error
+            raise
 
     async def replace(self, path: str, body: Mapping[str, Any]) -> JsonObject:
         return await self._json("PUT", path, body)
@@ -199,13 +208,14 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
         return
     text = await response.text()
     try:
-        message = str(json.loads(text).get("message") or text)
+        status = json.loads(text)
+        message, reason = str(status.get("message") or text), str(status.get("reason") or "")
     except (ValueError, AttributeError):
-        message = text
+        message, reason = text, ""
     if response.status >= 500 or response.status in (401, 403, 408, 429):
         # A role or token that is not there yet is mended without a change to the run.
         raise ApiUnavailableError(f"the API server answers {response.status}: {message[:512]}")
-    raise ApiError(response.status, message[:2048])
+    raise ApiError(response.status, message[:2048], reason)
 
 
 def _said(error: BaseException) -> str:
