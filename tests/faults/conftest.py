@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
+from tests.support.harness.at_once import begun
 from tests.support.harness.campaign import Lab, all_quiet
 from tests.support.harness.plane import plane
 from tests.support.harness.shard import shard
 
-SHARDS = int(os.environ.get("BASCULE_FAULT_SHARDS", "12"))
+SHARDS = int(os.environ.get("BASCULE_FAULT_SHARDS", "24"))
 """Most of a case is waiting for something that died to be missed: more shards than cores."""
 
 
@@ -28,3 +29,10 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
         yield Lab(shards, folder)
         noise = await all_quiet(shards, float(os.environ.get("BASCULE_FAULT_QUIET", "60")))
         assert not noise, f"nothing was to do any more, and yet {noise}"
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def at_once(lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Mapping[str, asyncio.Task[None]]]:
+    """The interruptions of this session, under way."""
+    async with begun(lab, request.session.items) as tasks:
+        yield tasks

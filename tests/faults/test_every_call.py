@@ -13,20 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness.campaign import Case, Lab, cases, judge, sample
-from tests.support.harness.gate import KILLS, Kind
-from tests.support.harness.lives import LIVES, Life
+from tests.support.harness.calls import Point
+from tests.support.harness.campaign import Found, Lab, judge, sample
+from tests.support.harness.gate import KILLS, Fault, Kind
+from tests.support.harness.lives import LIVES, TERMINATING
+from tests.support.harness.packing import Case, packed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ROOT = Path(__file__).resolve().parents[2]
-BANKS = [
-    ("operator", "kubernetes"),
-    ("operator", "temporal"),
-    ("worker", "kubernetes"),
-    ("worker", "temporal"),
-    ("worker", "registry"),
-]
 BROKEN = {
     "kubernetes": (Kind.RESET, Kind.CONFLICT, Kind.ERROR),
     "temporal": (Kind.DROP, Kind.RESET),
@@ -34,84 +29,63 @@ BROKEN = {
 }
 """What is tried at every call, since a client has to make something of it; of the others a sample."""
 RARE = (Kind.DELAY, Kind.HANG, Kind.THROTTLE, Kind.STALE)
-EVERY_LIFE = pytest.mark.parametrize("life", LIVES.values(), ids=lambda life: life.name)
-EVERY_BANK = pytest.mark.parametrize(("who", "bank"), BANKS, ids=[f"{who}-{bank}" for who, bank in BANKS])
+RARE_ONES = 160
+DELETED_IN = tuple(stage for stage in LIVES["success"].stages if stage not in TERMINATING)
+PARTS = 8
 
 
-@EVERY_BANK
-@EVERY_LIFE
-async def test_sigkill_before_and_after_every_call_changes_no_end(
-    lab: Lab, life: Life, who: str, bank: str, seconds_left: float | None
-) -> None:
-    found = await lab.found(life)
-    points = found.of(who, bank)
-    what = f"{life.name}: {who} killed before and after its calls to {bank}"
-    await judge(lab, what, cases(life, found, points, KILLS), len(points), seconds_left)
+def every_fault(found: Found, seed: str) -> list[Fault]:
+    """All that is tried of operator and worker."""
+    faults = found.faults(KILLS)
+    for bank, kinds in BROKEN.items():
+        faults += found.faults(kinds, found.of(bank=bank))
+    faults += found.faults([Kind.EDIT], [point for point in found.always if point.bank != "registry"])
+    faults += found.faults([Kind.DELETE], [point for point in found.always if point.stage in DELETED_IN])
+    faults += found.faults([Kind.LATE], [point for point in found.always if _can_come_too_late(found, point)])
+    return faults + sample([fault for fault in found.faults(RARE) if _has_a_meaning(fault)], RARE_ONES, seed)
 
 
-@EVERY_LIFE
-@pytest.mark.parametrize("who", ["operator", "worker"])
-async def test_a_spec_edited_between_any_two_calls_is_taken_up(
-    lab: Lab, life: Life, who: str, seconds_left: float | None
-) -> None:
-    found = await lab.found(life)
-    points = [point for point in found.of(who) if point.bank != "registry"]
-    what = f"{life.name}: the spec edited while {who} calls"
-    await judge(lab, what, cases(life, found, points, [Kind.EDIT]), len(points), seconds_left)
+@pytest.mark.parametrize("part", range(1, PARTS + 1), ids=lambda part: f"part-{part}-of-{PARTS}")
+async def test_a_fault_at_any_call_changes_no_end(lab: Lab, part: int, seconds_left: float | None) -> None:
+    """SIGKILL, a stop and a replacement; an answer lost, late, old or an error; an edit, a deletion."""
+    found = await lab.found()
+    faults = every_fault(found, _seed())
+    cases = packed(faults, _seed())
+    names = len({point.kind for point in found.always})
+    print(f"\n{len(found.always)} calls of {names} names found, {len(faults)} faults in {len(cases)} lives")
+    what = f"part {part} of {PARTS}, BASCULE_FAULT_SEED={_seed()}"
+    await judge(lab, what, cases[part - 1 :: PARTS], seconds_left)
 
 
-@pytest.mark.parametrize("who", ["operator", "worker"])
-async def test_a_deletion_between_any_two_calls_leaves_nothing(lab: Lab, who: str, seconds_left: float | None) -> None:
-    life = LIVES["success"]
-    found = await lab.found(life)
-    points = found.of(who)
-    what = f"{life.name}: the resource deleted while {who} calls"
-    await judge(lab, what, cases(life, found, points, [Kind.DELETE]), len(points), seconds_left)
+def _can_come_too_late(found: Found, point: Point) -> bool:
+    """Writes. What a worker tells Temporal about a task counts only as long as the task is its own."""
+    return point.name in found.writers and (point.who, point.bank) != ("worker", "temporal")
 
 
-@EVERY_BANK
-@EVERY_LIFE
-async def test_an_answer_that_is_lost_or_an_error_is_got_over(
-    lab: Lab, life: Life, who: str, bank: str, seconds_left: float | None
-) -> None:
-    found = await lab.found(life)
-    points = found.of(who, bank)
-    what = f"{life.name}: answers to the calls of {who} to {bank} lost, or errors"
-    await judge(lab, what, cases(life, found, points, BROKEN[bank]), len(points), seconds_left)
-
-
-@EVERY_LIFE
-async def test_an_answer_that_is_late_old_or_never_comes_is_got_over(
-    lab: Lab, life: Life, seconds_left: float | None
-) -> None:
-    found = await lab.found(life)
-    every = [case for case in cases(life, found, found.always, RARE) if _has_a_meaning(case)]
-    chosen = sample(every, 40, _seed())
-    what = f"{life.name}: 40 of {len(every)} cases of late, old and missing answers, seed {_seed()}"
-    await judge(lab, what, chosen, len(found.always), seconds_left)
-
-
-def _has_a_meaning(case: Case) -> bool:
+def _has_a_meaning(fault: Fault) -> bool:
     """Only reads of the API server can be old."""
-    assert case.fault is not None
-    point = case.fault.point
-    return case.fault.kind is not Kind.STALE or (
-        point.bank == "kubernetes" and point.number > 1 and point.name.startswith(("get ", "list "))
+    point = fault.point
+    return fault.kind is not Kind.STALE or (
+        point.bank == "kubernetes" and _nth(point) > 1 and point.name.startswith(("get ", "list "))
     )
 
 
+def _nth(point: Point) -> int:
+    """Numbers begin anew with each stage; what was answered in an earlier one is old as well."""
+    return point.number + (point.stage != "testing")
+
+
 @pytest.mark.smoke
-async def test_ten_cases_chosen_by_the_commit_or_the_one_that_is_named(
+async def test_ten_faults_chosen_by_the_commit_or_the_case_that_is_named(
     lab: Lab, request: pytest.FixtureRequest
 ) -> None:
     if named := request.config.getoption("--fault"):
-        await judge(lab, named, [Case.parse(named)], 1)
+        await judge(lab, named, [Case.parse(named)])
         return
-    every: list[Case] = []
-    for name, found in (await lab.found_all()).items():
-        every += cases(LIVES[name], found, found.always, [*KILLS, Kind.EDIT, Kind.DELETE, Kind.RESET])
-    what = f"ten of {len(every)} cases, BASCULE_FAULT_SEED={_seed()}"
-    await judge(lab, what, sample(every, 10, _seed()), 10)
+    every = every_fault(await lab.found(), _seed())
+    chosen = sample(every, 10, _seed())
+    what = f"ten of {len(every)} faults, BASCULE_FAULT_SEED={_seed()}"
+    await judge(lab, what, packed(chosen, _seed()))
 
 
 def _seed() -> str:

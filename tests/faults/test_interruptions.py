@@ -1,4 +1,7 @@
-"""What goes wrong for a while rather than at one call: watches, servers that are away, a second operator, a pause."""
+"""What goes wrong for a while rather than at one call: watches, servers that are away, a second operator, a pause.
+
+They are mostly waiting: all that were chosen are begun at once, each in a shard of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ import pytest
 
 from bascule_operator.errors import GoneError
 from tests.support.harness import oracles
+from tests.support.harness.at_once import interruption
 from tests.support.harness.calls import Call
-from tests.support.harness.campaign import Lab, cases, judge, live
+from tests.support.harness.campaign import Lab, judge, live
 from tests.support.harness.gate import Kind
 from tests.support.harness.lives import LIVES, Life
+from tests.support.harness.packing import Case, packed
 from tests.support.harness.scene import Scene, step_state
 from tests.support.harness.shard import Shard, shard
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-STOPPED = [("operator", "kubernetes"), ("operator", "temporal"), ("worker", "kubernetes"), ("worker", "registry")]
 EVERY_LIFE = pytest.mark.parametrize("life", LIVES.values(), ids=lambda life: life.name)
 
 
@@ -29,7 +33,7 @@ async def _meanwhile(trouble: Callable[[], Awaitable[None]], shard: Shard, life:
     """Live a life while the trouble goes on. Raises AssertionError with what was wrong."""
     task = asyncio.create_task(trouble())
     try:
-        wrong = await live(shard, life, None)
+        wrong = await live(shard, Case(life.name))
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -38,8 +42,9 @@ async def _meanwhile(trouble: Callable[[], Awaitable[None]], shard: Shard, life:
 
 
 @EVERY_LIFE
-async def test_watches_that_break_every_two_seconds_lose_nothing(lab: Lab, life: Life) -> None:
-    chosen, broken = lab.shards[0], 0
+@interruption
+async def test_watches_that_break_every_two_seconds_lose_nothing(chosen: Shard, life: Life) -> None:
+    broken = 0
 
     async def trouble() -> None:
         nonlocal broken
@@ -52,9 +57,8 @@ async def test_watches_that_break_every_two_seconds_lose_nothing(lab: Lab, life:
 
 
 @EVERY_LIFE
-async def test_watches_that_are_told_410_list_again(lab: Lab, life: Life) -> None:
-    chosen = lab.shards[1]
-
+@interruption
+async def test_watches_that_are_told_410_list_again(chosen: Shard, life: Life) -> None:
     async def trouble() -> None:
         while True:
             for proxy in (chosen.operator_api, chosen.worker_api):
@@ -71,21 +75,23 @@ async def test_watches_that_are_told_410_list_again(lab: Lab, life: Life) -> Non
         chosen.operator_api.expired = chosen.worker_api.expired = False
 
 
-async def test_watches_that_fall_silent_are_noticed(lab: Lab) -> None:
-    chosen = lab.shards[2]
+@interruption
+async def test_watches_that_fall_silent_are_noticed(chosen: Shard) -> None:
     assert chosen.operator_api.freeze()
     chosen.worker_api.freeze()
-    wrong = await live(chosen, LIVES["success"], None)
+    wrong = await live(chosen, Case("success"))
     assert not wrong, wrong
 
 
+@interruption
 async def test_an_event_that_never_arrives_is_made_up_for_by_the_resync(lab: Lab) -> None:
     async with shard(lab.shards[0].plane, "unseen", lab.folder / "unseen", BASCULE_RESYNC_SECONDS="4") as chosen:
         chosen.operator_api.dropped = lambda event: event["type"] in ("ADDED", "MODIFIED", "DELETED")
-        wrong = await live(chosen, LIVES["success"], None)
+        wrong = await live(chosen, Case("success"))
         assert not wrong, wrong
 
 
+@interruption
 async def test_a_resource_that_goes_unseen_has_its_run_cancelled(lab: Lab) -> None:
     async with shard(lab.shards[0].plane, "orphaned", lab.folder / "orphaned", BASCULE_RESYNC_SECONDS="4") as chosen:
         scene = Scene(chosen, "orphaned-c0")
@@ -99,6 +105,7 @@ async def test_a_resource_that_goes_unseen_has_its_run_cancelled(lab: Lab) -> No
         await oracles.until_nothing_is_left(scene)
 
 
+@interruption
 async def test_a_namespace_deleted_under_a_live_run_goes_with_everything_taken_back(lab: Lab) -> None:
     """Its Secrets and ConfigMaps may go first; the run has its own copies."""
     kube = lab.shards[0].plane.kube
@@ -123,9 +130,9 @@ async def test_a_namespace_deleted_under_a_live_run_goes_with_everything_taken_b
 
 
 @EVERY_LIFE
-async def test_an_operator_that_starts_from_an_older_list_goes_on_where_the_world_is(lab: Lab, life: Life) -> None:
+@interruption
+async def test_an_operator_that_starts_from_an_older_list_goes_on_where_the_world_is(chosen: Shard, life: Life) -> None:
     """Its first list and the watch from there show states long past, as an API server that lags behind may."""
-    chosen = lab.shards[3]
 
     async def trouble() -> None:
         path = "/apis/bascule.dev/v1alpha1/imagebuilds"
@@ -135,19 +142,23 @@ async def test_an_operator_that_starts_from_an_older_list_goes_on_where_the_worl
             chosen.kill("operator")
             await chosen.operator_api.told_old.wait()
 
-    await _meanwhile(trouble, chosen, life)
+    try:
+        await _meanwhile(trouble, chosen, life)
+    finally:
+        chosen.operator_api.old.clear()
 
 
 @EVERY_LIFE
-async def test_a_third_of_all_writes_refused_only_delays(lab: Lab, life: Life) -> None:
-    chosen, chance = lab.shards[4], random.Random(life.name)  # noqa: S311 - chance, not secrets
+@interruption
+async def test_a_third_of_all_writes_refused_only_delays(chosen: Shard, life: Life) -> None:
+    chance = random.Random(life.name)  # noqa: S311 - chance, not secrets
 
     def refusal(call: Call) -> int:
         return chance.choice((429, 500, 503)) if call.writes and chance.random() < 0.3 else 0
 
     chosen.operator_api.refusal = chosen.worker_api.refusal = refusal
     try:
-        wrong = await live(chosen, life, None)
+        wrong = await live(chosen, Case(life.name))
     finally:
         chosen.operator_api.refusal = chosen.worker_api.refusal = None
     assert not wrong, wrong
@@ -160,8 +171,8 @@ async def _probe(chosen: Shard, what: str) -> int:
 
 
 @pytest.mark.parametrize("away", ["api", "temporal"])
-async def test_a_server_that_is_away_for_a_minute_is_waited_for(lab: Lab, away: str) -> None:
-    chosen = lab.shards[5]
+@interruption
+async def test_a_server_that_is_away_for_a_minute_is_waited_for(chosen: Shard, away: str) -> None:
     proxies = (
         (chosen.operator_api, chosen.worker_api)
         if away == "api"
@@ -188,8 +199,8 @@ async def test_a_server_that_is_away_for_a_minute_is_waited_for(lab: Lab, away: 
     await scene.until_gone()
 
 
-async def test_an_operator_that_was_stopped_for_half_a_minute_is_alive_and_goes_on(lab: Lab) -> None:
-    chosen = lab.shards[6]
+@interruption
+async def test_an_operator_that_was_stopped_for_half_a_minute_is_alive_and_goes_on(chosen: Shard) -> None:
     scene = Scene(chosen, f"{chosen.name}-stopped")
     chosen.gate.begin(chosen.concerns)
     await scene.apply("fail-once")
@@ -206,27 +217,16 @@ async def test_an_operator_that_was_stopped_for_half_a_minute_is_alive_and_goes_
     await scene.until_gone()
 
 
-@EVERY_LIFE
-async def test_two_operators_at_once_do_no_harm(lab: Lab, life: Life) -> None:
-    chosen = lab.shards[7 % len(lab.shards)]
-    second = chosen.operator.twin()
-    second.start()
+async def test_two_operators_at_once_do_no_harm(lab: Lab, seconds_left: float | None) -> None:
+    """Neither knows of the other, as if there were no Lease."""
+    found = await lab.found()
+    others = [one.operator.twin() for one in lab.shards]
+    for other in others:
+        other.start()
+    edits = found.faults([Kind.EDIT], found.of("operator", "kubernetes")[::3])
+    cases = [*(Case(life) for life in LIVES), *packed(edits, "two operators")]
     try:
-        found = await lab.found(life)
-        wrong = await live(chosen, life, None)
-        for point in found.of("operator", "kubernetes")[::3]:
-            wrong += await live(chosen, life, cases(life, found, [point], [Kind.EDIT])[0].fault)
+        await judge(lab, "two operators at once", cases, seconds_left)
     finally:
-        second.kill()
-    assert not wrong, "\n".join(wrong)
-
-
-@EVERY_LIFE
-@pytest.mark.parametrize(("who", "bank"), STOPPED, ids=[f"{who}-{bank}" for who, bank in STOPPED])
-async def test_one_that_was_stopped_and_replaced_and_wakes_up_does_no_harm(
-    lab: Lab, life: Life, who: str, bank: str, seconds_left: float | None
-) -> None:
-    found = await lab.found(life)
-    points = [point for point in found.of(who, bank) if point.name in found.writers]
-    what = f"{life.name}: {who} stopped before each of its writes to {bank}, and woken beside another"
-    await judge(lab, what, cases(life, found, points, [Kind.LATE]), len(points), seconds_left)
+        for other in others:
+            other.kill()

@@ -12,8 +12,10 @@ _BLOB = re.compile(r"/v2/(?P<repository>.+?)/(?P<rest>(blobs|manifests|tags|refe
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """The `number`-th call of this name in one life."""
+    """The `number`-th call of this name in one stage of a life."""
 
+    stage: str
+    """What the resource was on its way to."""
     who: str
     """operator or worker"""
     bank: str
@@ -22,14 +24,20 @@ class Point:
     number: int
 
     def __str__(self) -> str:
-        return f"{self.who}/{self.bank}/{self.name}#{self.number}"
+        return f"{self.stage}:{self.kind}#{self.number}"
+
+    @property
+    def kind(self) -> str:
+        """Without stage and number."""
+        return f"{self.who}/{self.bank}/{self.name}"
 
     @classmethod
     def parse(cls, text: str) -> Point:
         """The inverse of `str`. Raises ValueError."""
         rest, _, number = text.rpartition("#")
+        stage, _, rest = rest.partition(":")
         who, bank, name = rest.split("/", 2)
-        return cls(who, bank, name, int(number))
+        return cls(stage, who, bank, name, int(number))
 
 
 @dataclass(frozen=True)

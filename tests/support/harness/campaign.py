@@ -1,10 +1,11 @@
-"""Trying every fault of a kind at every call of a life: the calls are found, the cases shared out among shards."""
+"""Trying every fault at every call: the calls are found, and the lives in which faults happen shared out."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,46 +13,30 @@ from pathlib import Path
 from tests.support.harness.calls import Point
 from tests.support.harness.gate import Fault, Kind
 from tests.support.harness.lives import LIVES, Life
+from tests.support.harness.packing import Case
 from tests.support.harness.scene import Scene
 from tests.support.harness.shard import Shard
 
 TRIES = 3
-"""Not every life makes every call: a case whose call never came is lived again."""
+"""Not every life makes every call: a fault whose call never came is tried again."""
 OFTEN = {
-    "operator/temporal/ListWorkflowExecutions": 2,
+    "operator/temporal/ListWorkflowExecutions": 1,
     "worker/temporal/RecordActivityTaskHeartbeat": 1,
-    "operator/kubernetes/get tenants": 2,
+    "operator/kubernetes/get tenants": 1,
     "operator/kubernetes/get namespaces": 1,
     "operator/kubernetes/patch tenants/status": 1,
     **{f"worker/kubernetes/{verb} {kind}": 0 for verb in ("list", "watch") for kind in ("jobs", "pods")},
     "operator/temporal/DescribeNamespace": 1,
     "operator/temporal/ListSearchAttributes": 1,
 }
-"""Calls made by the clock, and for the tenant a while after a run began or ended: how many of a life are tried. The
+"""Calls made by the clock, and for the tenant a while after a run began or ended: how many of a stage are tried. The
 worker's watch of a namespace outlives a life by a minute, and begins with none or one list: watches have tests of their
 own."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One life with one fault."""
-
-    life: str
-    fault: Fault | None
-
-    def __str__(self) -> str:
-        return f"{self.life}:{self.fault or 'none'}"
-
-    @classmethod
-    def parse(cls, text: str) -> Case:
-        """The inverse of `str`. Raises ValueError, KeyError."""
-        life, _, fault = text.partition(":")
-        return cls(LIVES[life].name, None if fault == "none" else Fault.parse(fault))
-
-
 @dataclass
 class Found:
-    """The calls of a life: those that it makes whenever it is lived, in order, and those that only come at times."""
+    """The calls of all lives: those that are made whenever a stage is lived, and those that only come at times."""
 
     always: list[Point]
     sometimes: list[Point]
@@ -70,47 +55,62 @@ class Found:
     def of(self, who: str = "", bank: str = "") -> list[Point]:
         return [point for point in self.always if who in ("", point.who) and bank in ("", point.bank)]
 
+    def faults(self, kinds: Iterable[Kind], points: Iterable[Point] | None = None) -> list[Fault]:
+        """Every kind at every point where it has a meaning."""
+        wanted = list(kinds)
+        every = [Fault(kind, point) for point in (self.always if points is None else points) for kind in wanted]
+        return [fault for fault in every if self.makes_sense(fault)]
+
 
 @dataclass
 class Tally:
     """What came of a batch."""
 
     wrong: dict[str, list[str]] = field(default_factory=dict)
-    covered: list[Case] = field(default_factory=list)
-    missed: list[Case] = field(default_factory=list)
-    left_out: list[Case] = field(default_factory=list)
+    covered: list[Fault] = field(default_factory=list)
+    missed: list[Fault] = field(default_factory=list)
+    left_out: list[Fault] = field(default_factory=list)
     """Not begun for want of time."""
     seconds: list[float] = field(default_factory=list)
+    """Of each life."""
 
-    def report(self, what: str, calls: int) -> str:
-        times = f", {sum(self.seconds) / len(self.seconds):.0f} s each" if self.seconds else ""
-        text = f"{what}: {calls} calls found, {len(self.covered)} cases covered{times}"
-        for name, cases in (
+    def report(self, what: str) -> str:
+        times = f" of {sum(self.seconds) / len(self.seconds):.0f} s" if self.seconds else ""
+        text = f"{what}: {len(self.covered)} faults covered in {len(self.seconds)} lives{times}"
+        for name, faults in (
             ("not reached, since these lives made fewer calls of the name", self.missed),
             ("left out for want of time", self.left_out),
         ):
-            text += f"; {name}: {', '.join(map(str, cases))}" if cases else ""
+            text += f"; {name}: {', '.join(map(str, faults))}" if faults else ""
+        for (who, bank, kind), number in sorted(_families(self.covered).items()):
+            text += f"\n  {who} to {bank}: {kind} {number}"
         for case, problems in self.wrong.items():
             text += f"\n  {case}" + "".join(f"\n    {problem}" for problem in problems)
             text += f"\n    again: pytest -m smoke tests/faults/test_every_call.py --fault '{case}'"
         return text
 
 
-async def live(shard: Shard, life: Life, fault: Fault | None) -> list[str]:
-    """Live a life in a shard, with a fault or without. Returns what is wrong."""
+def _families(faults: Iterable[Fault]) -> Counter[tuple[str, str, str]]:
+    return Counter((fault.point.who, fault.point.bank, fault.kind.value) for fault in faults)
+
+
+async def live(shard: Shard, case: Case) -> list[str]:
+    """Live a life in a shard, with its faults if it has any. Returns what is wrong."""
     shard.cases += 1
     scene = Scene(shard, f"{shard.name}-c{shard.cases}")
     shard.person = scene.interfere
     for proxy in (shard.operator_api, shard.worker_api, shard.registry):
         proxy.forget()
-    shard.gate.begin(shard.concerns, fault, turns=life.turns)
+    shard.gate.begin(shard.concerns, case.faults)
     shard.deaths.clear()
     try:
-        return await life.play(scene) + shard.deaths
+        wrong = await LIVES[case.life].play(scene)
     except (AssertionError, KeyError) as error:
-        return [f"{type(error).__name__}: {error}", *_voices(shard)]
+        return [f"{type(error).__name__}: {error}", *shard.deaths, *_voices(shard)]
+    else:
+        return wrong + shard.deaths
     finally:
-        shard.gate.fault = shard.gate.later = None
+        shard.gate.faults = {}
         shard.alone()
         await _swept(scene)
 
@@ -125,29 +125,41 @@ def _voices(shard: Shard) -> list[str]:
 
 async def _swept(scene: Scene) -> None:
     """What a failed case left must not disturb the next."""
+    if "metadata" not in scene.body:
+        return
+    scene.release()
     if await scene.get() is not None:
         await scene.delete()
         await scene.let_go()
 
 
-async def find(shards: Sequence[Shard], life: Life) -> Found:
-    """The calls of a life, from fault-free runs in several shards at once. Raises AssertionError when one fails."""
-    problems = await asyncio.gather(*(live(shard, life, None) for shard in shards))
+async def find(shards: Sequence[Shard], lives: Sequence[Life]) -> Found:
+    """The calls of lives, from fault-free ones in all shards at once. Raises AssertionError when one fails."""
+    journals: defaultdict[str, list[list[Point]]] = defaultdict(list)
+
+    async def lived(shard: Shard, life: Life) -> list[str]:
+        problems = await live(shard, Case(life.name))
+        for stage in life.stages:
+            journals[stage].append([point for point in shard.gate.journal if point.stage == stage])
+        return problems
+
+    number = max(len(shards), len(lives))
+    chosen = [(shards[turn % len(shards)], lives[turn % len(lives)]) for turn in range(number)]
+    problems: list[list[str]] = []
+    for begin in range(0, number, len(shards)):
+        problems += await asyncio.gather(*(lived(*pair) for pair in chosen[begin : begin + len(shards)]))
     assert not any(problems), f"without any fault: {problems}"
-    journals = [shard.gate.journal for shard in shards]
-    common = set.intersection(*(set(journal) for journal in journals))
-    often = {point for point in common if point.number > OFTEN.get(str(point).rpartition("#")[0], 1 << 30)}
-    always = [point for point in journals[0] if point in common - often]
-    every = set().union(*journals)
+    always: list[Point] = []
+    sometimes: set[Point] = set()
+    for lists in journals.values():
+        common = set.intersection(*map(set, lists))
+        always += [
+            point for point in lists[0] if point in common and point.number <= OFTEN.get(point.kind, point.number)
+        ]
+        sometimes |= set().union(*lists) - common
     afterwards = frozenset(name for shard in shards for name in shard.gate.afterwards)
     writers = frozenset(name for shard in shards for name in shard.gate.writers)
-    return Found(always, sorted(every - common), afterwards, writers)
-
-
-def cases(life: Life, found: Found, points: Iterable[Point], kinds: Iterable[Kind]) -> list[Case]:
-    """Every kind at every point where it has a meaning."""
-    faults = [Fault(kind, point) for point in points for kind in kinds]
-    return [Case(life.name, fault) for fault in faults if found.makes_sense(fault)]
+    return Found(always, sorted(sometimes), afterwards, writers)
 
 
 async def run(shards: Sequence[Shard], wanted: Sequence[Case], budget: float | None = None) -> Tally:
@@ -158,13 +170,9 @@ async def run(shards: Sequence[Shard], wanted: Sequence[Case], budget: float | N
         while left:
             case = left.pop(0)
             if budget is not None and time.monotonic() - begun > budget:
-                tally.left_out.append(case)
+                tally.left_out += case.faults
                 continue
-            started = time.monotonic()
-            problems, reached = await _tried(shard, case)
-            tally.seconds.append(time.monotonic() - started)
-            (tally.covered if reached else tally.missed).append(case)
-            if problems:
+            if problems := await _tried(shard, case, tally):
                 tally.wrong[str(case)] = problems
                 print(f"\n{case}: " + "; ".join(problem[:1500] for problem in problems), flush=True)
 
@@ -172,12 +180,33 @@ async def run(shards: Sequence[Shard], wanted: Sequence[Case], budget: float | N
     return tally
 
 
-async def _tried(shard: Shard, case: Case) -> tuple[list[str], bool]:
+async def _tried(shard: Shard, case: Case, tally: Tally) -> list[str]:
+    """Live a case, and again with those of its faults that did not come. Returns what is wrong."""
+    left = case
     for _ in range(TRIES):
-        problems = await live(shard, LIVES[case.life], case.fault)
-        if problems or case.fault is None or shard.gate.fired.is_set():
-            return problems, True
-    return [], False
+        started = time.monotonic()
+        problems = await live(shard, left)
+        tally.seconds.append(time.monotonic() - started)
+        came = [fault for fault in left.faults if fault.point in shard.gate.fired]
+        tally.covered += came
+        if problems:
+            return problems + await _each_alone(shard, left)
+        left = Case(case.life, tuple(fault for fault in left.faults if fault not in came))
+        if not left.faults:
+            return []
+    tally.missed += left.faults
+    return []
+
+
+async def _each_alone(shard: Shard, case: Case) -> list[str]:
+    """Which fault of a life that went wrong is enough for that."""
+    if len(case.faults) < 2:
+        return []
+    told = []
+    for fault in case.faults:
+        problems = await live(shard, Case(case.life, (fault,)))
+        told.append(f"alone, {fault}: " + ("; ".join(problem[:600] for problem in problems) or "nothing is wrong"))
+    return told
 
 
 async def all_quiet(shards: Sequence[Shard], seconds: float) -> list[str]:
@@ -191,40 +220,31 @@ async def all_quiet(shards: Sequence[Shard], seconds: float) -> list[str]:
     ]
 
 
-def sample(of: Sequence[Case], number: int, seed: str) -> list[Case]:
-    """So many of the cases, chosen by the seed."""
+def sample(of: Sequence[Fault], number: int, seed: str) -> list[Fault]:
+    """So many of the faults, chosen by the seed."""
     return random.Random(seed).sample(list(of), min(number, len(of)))  # noqa: S311 - chance, not secrets
 
 
 @dataclass
 class Lab:
-    """The shards of a test session; what a life consists of is found once."""
+    """The shards of a test session; what lives consist of is found once."""
 
     shards: Sequence[Shard]
     folder: Path
-    _found: dict[str, Found] = field(default_factory=dict)
+    _found: Found | None = None
 
-    async def found(self, life: Life) -> Found:
-        if life.name not in self._found:
-            self._found[life.name] = await find(self.shards, life)
-        return self._found[life.name]
-
-    async def found_all(self) -> dict[str, Found]:
-        """The calls of all lives at the same time, each from its part of the shards."""
-        part = max(1, len(self.shards) // len(LIVES))
-        groups = [self.shards[number * part : (number + 1) * part] for number in range(len(LIVES))]
-        found = await asyncio.gather(
-            *(find(group, life) for group, life in zip(groups, LIVES.values(), strict=True) if group)
-        )
-        return dict(zip(LIVES, found, strict=False))
+    async def found(self) -> Found:
+        if self._found is None:
+            self._found = await find(self.shards, list(LIVES.values()))
+        return self._found
 
 
-async def judge(lab: Lab, what: str, wanted: Sequence[Case], calls: int, seconds_left: float | None = None) -> None:
+async def judge(lab: Lab, what: str, wanted: Sequence[Case], seconds_left: float | None = None) -> None:
     """Live all cases and tell what came of them. Raises AssertionError when one went wrong or was never reached."""
     tally = await run(lab.shards, wanted, seconds_left)
-    report = tally.report(what, calls)
+    report = tally.report(what)
     print(f"\n{report}", flush=True)
     assert not tally.wrong, report
-    reached = {case.fault.point.name for case in tally.covered if case.fault}
-    never = [case for case in tally.missed if case.fault is None or case.fault.point.name not in reached]
+    reached = {fault.point.kind for fault in tally.covered}
+    never = [fault for fault in tally.missed if fault.point.kind not in reached]
     assert not never, f"never reached: {', '.join(map(str, never))}\n{report}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -44,13 +46,22 @@ class Chronicle:
 
     def __init__(self, api: ApiServer) -> None:
         self._versions: defaultdict[str, list[Version]] = defaultdict(list)
+        self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._reflector = Reflector(api, "/apis/bascule.dev/v1alpha1/imagebuilds", "", self._seen)
 
     async def run(self) -> None:
         await self._reflector.run()
 
     def _seen(self, body: Json) -> None:
-        self._versions[body["metadata"]["uid"]].append(Version.of(body))
+        uid = body["metadata"]["uid"]
+        self._versions[uid].append(Version.of(body))
+        self._news.pop(uid, asyncio.Event()).set()
+
+    async def longer_than(self, uid: str, known: int, seconds: float) -> None:
+        """Wait until more than so many versions are known, for so many seconds at most."""
+        if len(self._versions[uid]) <= known:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news[uid].wait(), seconds)
 
     def of(self, uid: str) -> list[Version]:
         return self._versions[uid]

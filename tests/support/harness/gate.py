@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
@@ -47,6 +47,8 @@ class Kind(StrEnum):
 
 
 KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER)
+ENDINGS = (*KILLS, Kind.LATE)
+"""The process that called is followed by another, which remembers nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Refused:
     """Instead of an answer. Code 0: the connection breaks."""
 
     code: int = 0
+    stale: bool = False
+    """What was answered the first time is answered again."""
 
 
 @dataclass
@@ -84,29 +88,27 @@ class Gate:
     replace: Callable[[str], Callable[[], None]]
     """Stop operator or worker and start another beside it. Returns what lets the stopped one go on."""
     relevant: Callable[[Call], bool] = lambda call: True
-    fault: Fault | None = None
-    fired: asyncio.Event = field(default_factory=asyncio.Event)
+    faults: dict[Point, Kind] = field(default_factory=dict)
+    fired: set[Point] = field(default_factory=set)
+    stage: str = ""
     journal: list[Point] = field(default_factory=list)
     afterwards: set[str] = field(default_factory=set)
     """Names that have no moment before: what a long poll brought."""
     writers: set[str] = field(default_factory=set)
     """Names of calls that change something."""
-    later: Fault | None = None
-    """What is to happen after the turn of a life."""
     last_write: float = 0.0
     writes: list[str] = field(default_factory=list)
-    _counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    _counts: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
 
-    def begin(self, relevant: Callable[[Call], bool], fault: Fault | None = None, *, turns: bool = False) -> None:
-        """A new life begins: numbers start at one. In one that turns, nothing happens before that."""
-        self.relevant, self.fired, self.writes = relevant, asyncio.Event(), []
-        self.fault, self.later = (None, fault) if turns else (fault, None)
+    def begin(self, relevant: Callable[[Call], bool], faults: Iterable[Fault] = ()) -> None:
+        """A new life begins."""
+        self.relevant, self.fired, self.writes, self.stage = relevant, set(), [], ""
+        self.faults = {fault.point: fault.kind for fault in faults}
         self.journal, self._counts = [], Counter()
 
-    def turn(self) -> None:
-        """What comes from here on is this life's own; what came before, others have as well. Numbers begin anew."""
-        self.fault = self.later
-        self.journal, self._counts = [], Counter()
+    def enter(self, stage: str) -> None:
+        """A new stage of the life begins: numbers start at one."""
+        self.stage = stage
 
     def number(self, call: Call) -> Point:
         """Write the call down."""
@@ -115,7 +117,7 @@ class Gate:
             self.writes.append(f"{call.who} {call.name} {call.about}")
         if call.writes:
             self.writers.add(call.name)
-        key = (call.who, call.bank, call.name)
+        key = (self.stage, call.who, call.bank, call.name)
         if not self.relevant(call):
             return Point(*key, 0)
         self._counts[key] += 1
@@ -124,9 +126,11 @@ class Gate:
         return point
 
     def _due(self, point: Point) -> Kind | None:
-        if self.fault is None or self.fault.point != point or self.fired.is_set():
+        """What happens to this call. It is as good as done: nothing happens twice."""
+        if point in self.fired or point not in self.faults:
             return None
-        return self.fault.kind
+        self.fired.add(point)
+        return self.faults[point]
 
     async def through(self, call: Call, forward: Callable[[], Awaitable[R]]) -> R | Refused:
         """Forward the call, unless something happens to it."""
@@ -136,18 +140,16 @@ class Gate:
             return await forward()
         match kind:
             case Kind.KILL_BEFORE:
-                self.fired.set()
                 self.kill(call.who)
+            case Kind.STALE:
+                return Refused(stale=True)
             case Kind.CONFLICT | Kind.THROTTLE | Kind.ERROR:
-                self.fired.set()
                 return Refused(int(kind))
             case Kind.DELAY:
-                self.fired.set()
                 answer = await forward()
                 await asyncio.sleep(DELAY_SECONDS)
                 return answer
             case Kind.LATE:
-                self.fired.set()
                 go_on = self.replace(call.who)
                 try:
                     await asyncio.sleep(LATE_SECONDS)
@@ -156,17 +158,13 @@ class Gate:
                     go_on()
             case Kind.EDIT | Kind.DELETE:
                 await self.person(kind)
-                self.fired.set()
                 return await forward()
             case Kind.KILL_AFTER | Kind.RESET | Kind.HANG:
                 await forward()
                 if kind is Kind.HANG:
-                    self.fired.set()
                     await asyncio.Event().wait()
-                self.fired.set()
                 if kind is Kind.KILL_AFTER:
                     self.kill(call.who)
-        self.fired.set()
         return Refused()
 
     def brought(self, call: Call) -> Refused | None:
@@ -176,7 +174,6 @@ class Gate:
         kind = self._due(point)
         if kind is None:
             return None
-        self.fired.set()
         if kind is Kind.KILL_AFTER:
             self.kill(call.who)
         return Refused()

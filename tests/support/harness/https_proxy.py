@@ -14,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from tests.support.harness.calls import Call
-from tests.support.harness.gate import Gate, Kind, Refused
+from tests.support.harness.gate import Gate, Refused
 
 _HOP = {"connection", "keep-alive", "transfer-encoding", "date", "server"}
 _SET_ANEW = {*_HOP, "content-length"}
@@ -113,7 +113,6 @@ class HttpsProxy:
         query = self.query(call, request.query)
         if call.name.startswith("watch "):
             return await self._watch(request, call, query)
-        stale = self.gate.fault is not None and self.gate.fault.kind is Kind.STALE
         asked = f"{request.method} {request.path}"
 
         async def forward() -> Answer:
@@ -124,7 +123,7 @@ class HttpsProxy:
 
         answer = await self.gate.through(call, forward)
         if isinstance(answer, Refused):
-            if stale and asked in self._first:
+            if answer.stale and asked in self._first:
                 answer = self._first[asked]
             elif answer.code:
                 return web.Response(status=answer.code, headers={"Retry-After": "1"}, body=_status(answer.code))

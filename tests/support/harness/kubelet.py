@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -33,6 +33,7 @@ class Kubelet:
     def __init__(self, api: ApiServer, images: Images, registry: str) -> None:
         self._api, self._images, self._registry = api, images, registry
         self._taken: set[str] = set()
+        self._released: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._tried: Counter[tuple[str, str]] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self.jobs: dict[str, set[str]] = {}
@@ -42,6 +43,10 @@ class Kubelet:
 
     async def run(self) -> None:
         await asyncio.gather(self._pods.run(), self._jobs.run())
+
+    def release(self, uid: str) -> None:
+        """Let the tests of a resource's runs go on that are held."""
+        self._released[uid].set()
 
     def jobs_of(self, uid: str) -> dict[str, int]:
         """`<number>/<step>` to how many Jobs it had, for a resource's uid."""
@@ -71,6 +76,11 @@ class Kubelet:
             match environment.get("PARAM_BEHAVIOUR", "succeed"):
                 case "hold":
                     await self._say(pod, "Running", None, {})
+                case "held-then-fail-once" if self._first_time(pod):
+                    await self._say(pod, "Running", None, {})
+                    await self._released[pod["metadata"]["labels"][names.LABEL_RUN].partition(".")[0]].wait()
+                    report = {"message": "not yet: the first time never works", "retryable": True}
+                    await self._say(pod, "Failed", 1, report)
                 case "fail-once" if self._first_time(pod):
                     report = {"message": "not yet: the first time never works", "retryable": True}
                     await self._say(pod, "Failed", 1, report)

@@ -1,4 +1,8 @@
-"""The lives that faults are tried on, from creation to nothing left."""
+"""The lives that faults are tried on, from creation to nothing left.
+
+A life goes through stages, and several lives begin with the same ones. Each stage ends where everything has come to
+rest: what it was to come to is checked there, and nothing of it is on the way when the next one begins.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tests.support.harness import oracles
-from tests.support.harness.scene import Scene, step_state
+from tests.support.harness.scene import Json, Scene, status_of, step_state
+
+_TESTING, _WAITING, _PUBLISHED = "testing", "waiting", "published"
+_REMOVED, _UNPUBLISHED, _CANCELLED, _LOST, _FORGOTTEN = "removed", "unpublished", "cancelled", "lost", "forgotten"
+
+TERMINATING = (_REMOVED, _UNPUBLISHED, _CANCELLED, _FORGOTTEN)
+"""Stages in which the resource is on its way out."""
 
 
 @dataclass(frozen=True)
@@ -16,61 +26,93 @@ class Life:
     name: str
     play: Callable[[Scene], Awaitable[list[str]]]
     """Lives it. Returns what was wrong on the way."""
-    turns: bool = True
-    """Whether it begins like others: only the calls after its turn are its own."""
+    stages: tuple[str, ...]
 
 
 async def _success(scene: Scene) -> list[str]:
     """A build with a test that needs two tries is approved and published; later the resource is deleted."""
-    await scene.apply("fail-once", approval=True)
-    wrong = await oracles.settled_for_good(scene)
-    wrong += [] if scene.deleted else await oracles.after_run(scene)
-    await scene.delete()
-    await scene.until_gone()
-    return wrong + await oracles.after_deletion(scene)
-
-
-async def _deletion(scene: Scene) -> list[str]:
-    """A build that is deleted while a test of it runs takes back what it made."""
-    await scene.apply("hold")
-    await scene.until(lambda body: step_state(body, "test-try") == "Running", "testing")
-    scene.shard.gate.turn()
-    await scene.delete()
-    await scene.until_gone()
-    return await oracles.after_deletion(scene)
+    return await _published(scene) + await _gone(scene, _REMOVED)
 
 
 async def _undo(scene: Scene) -> list[str]:
     """What was published is taken back when the resource is deleted."""
-    await scene.apply("succeed", compensation={"onDelete": "Always"})
-    wrong = await oracles.settled_for_good(scene)
-    wrong += await oracles.after_run(scene, tests=1)
-    scene.shard.gate.turn()
-    await scene.delete()
-    await scene.until_gone()
-    return wrong + await oracles.after_deletion(scene)
+    return await _published(scene, compensation={"onDelete": "Always"}) + await _gone(scene, _UNPUBLISHED)
+
+
+async def _deletion(scene: Scene) -> list[str]:
+    """A build that is deleted while a test of it runs takes back what it made."""
+    return await _testing(scene) + await _gone(scene, _CANCELLED)
 
 
 async def _terminated(scene: Scene) -> list[str]:
     """A run that somebody ended in Temporal could not compensate: an undo does that at once."""
-    await scene.apply("hold")
-    await scene.until(lambda body: step_state(body, "test-try") == "Running", "testing")
-    scene.shard.gate.turn()
-    scene.edited_behaviour = "succeed"
-    await scene.terminate()
-    wrong = await oracles.settled_for_good(scene)
-    wrong += await (oracles.after_run(scene, tests=1) if scene.edits else oracles.after_failure(scene))
-    await scene.delete()
+    wrong = await _testing(scene)
+    if not scene.deleted:
+        scene.shard.gate.enter(_LOST)
+        edits = scene.edits
+        scene.edited_behaviour, scene.approving = "succeed", True
+        await scene.terminate()
+        wrong += await oracles.settled_for_good(scene)
+        again = scene.edits > edits
+        wrong += await (oracles.after_run(scene, tests=1) if again else oracles.after_failure(scene))
+    return wrong + await _gone(scene, _FORGOTTEN)
+
+
+async def _testing(scene: Scene, **changes: Json) -> list[str]:
+    """From nothing to a build whose test runs."""
+    scene.approving = False
+    scene.shard.gate.enter(_TESTING)
+    await scene.apply("held-then-fail-once", approval=True, **changes)
+    return await oracles.steady(
+        scene, lambda body: _current(body) and step_state(body, "test-try") == "Running", "testing"
+    )
+
+
+async def _published(scene: Scene, **changes: Json) -> list[str]:
+    """From nothing to an image that was tested twice, waited for an approval, and is published."""
+    wrong = await _testing(scene, **changes)
+    if not scene.deleted:
+        scene.shard.gate.enter(_WAITING)
+        scene.release()
+        wrong += await oracles.steady(scene, _waits, "waiting for an approval")
+    if not scene.deleted:
+        scene.shard.gate.enter(_PUBLISHED)
+        scene.approving = True
+        wrong += await oracles.settled_for_good(scene)
+        wrong += [] if scene.deleted else await oracles.after_run(scene)
+    return wrong
+
+
+async def _gone(scene: Scene, stage: str) -> list[str]:
+    """Deleted, until nothing is left. One that somebody deleted before is on its way there already."""
+    if not scene.deleted:
+        scene.shard.gate.enter(stage)
+        await scene.delete()
     await scene.until_gone()
-    return wrong + await oracles.after_deletion(scene)
+    return await oracles.after_deletion(scene)
+
+
+def _current(body: Json) -> bool:
+    """The status speaks of an unfinished run of the spec as it is."""
+    status = status_of(body)
+    revision = status.get("observedGeneration") == body["metadata"]["generation"]
+    return revision and status.get("phase") in ("Running", "Waiting")
+
+
+def _tests(body: Json) -> bool:
+    return _current(body) and step_state(body, "test-try") == "Running"
+
+
+def _waits(body: Json) -> bool:
+    return _current(body) and (status_of(body).get("waitingFor") or {}).get("kind") == "Approval"
 
 
 LIVES = {
     life.name: life
     for life in (
-        Life("success", _success, turns=False),
-        Life("deletion", _deletion),
-        Life("undo", _undo),
-        Life("terminated", _terminated),
+        Life("success", _success, (_TESTING, _WAITING, _PUBLISHED, _REMOVED)),
+        Life("undo", _undo, (_TESTING, _WAITING, _PUBLISHED, _UNPUBLISHED)),
+        Life("deletion", _deletion, (_TESTING, _CANCELLED)),
+        Life("terminated", _terminated, (_TESTING, _LOST, _FORGOTTEN)),
     )
 }

@@ -6,11 +6,13 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from temporalio.client import WorkflowExecutionStatus
 
 from bascule_api import names
+from tests.support.harness.gate import Kind
 from tests.support.harness.scene import Json, Scene, settled, status_of
 
 QUIET_SECONDS = 3.0
@@ -29,6 +31,21 @@ async def settled_for_good(scene: Scene) -> list[str]:
         wrong = await quiet(scene)
         if wrong or await scene.get() is None or settled(scene.body):
             return wrong
+
+
+async def steady(scene: Scene, holds: Callable[[Json], bool], what: str) -> list[str]:
+    """Wait until the resource stays like that and nobody writes any more. Returns what is wrong about its run.
+
+    After this nothing of what happened before is on its way any more.
+    """
+    while True:
+        await scene.until(holds, what)
+        if wrong := await quiet(scene):
+            return wrong
+        if scene.deleted or await scene.get() is None:
+            return []
+        if holds(scene.body):
+            return _went_backwards(scene) + _twice(scene) + await _only_run(scene)
 
 
 async def after_failure(scene: Scene) -> list[str]:
@@ -58,9 +75,7 @@ async def after_deletion(scene: Scene) -> list[str]:
     """The resource is gone, and nothing of its runs is left but what was published."""
     wrong = _went_backwards(scene) + await _open_runs(scene) + await _leftovers(scene) + await quiet(scene)
     wrong += _audit(scene)
-    candidates = scene.shard.plane.manifests(f"{scene.repository}-candidates")
-    if candidates:
-        wrong.append(f"candidates are left: {sorted(candidates)}")
+    wrong += _candidates(scene)
     versions = scene.shard.plane.chronicle.of(scene.uid)
     published = any(version.outcome == "Succeeded" for version in versions)
     always = scene.body["spec"].get("compensation", {}).get("onDelete") == "Always"
@@ -122,10 +137,28 @@ async def _open_runs(scene: Scene) -> list[str]:
     return [f"still open: {found}"]
 
 
+async def _only_run(scene: Scene) -> list[str]:
+    """Exactly the run that the status tells is open."""
+    told = (status_of(scene.body).get("run") or {}).get("workflowId")
+    found: list[str] = []
+    # Visibility may be a moment late.
+    for _ in range(20):
+        found = [item.id for item in await _executions(scene) if item.status is WorkflowExecutionStatus.RUNNING]
+        if found == [told]:
+            return []
+        await asyncio.sleep(0.25)
+    return [f"open in Temporal is {found}, told is {told}"]
+
+
+def _twice(scene: Scene) -> list[str]:
+    jobs = scene.shard.plane.kubelet.jobs_of(scene.uid)
+    return [f"the Job {name} was made {times} times" for name, times in jobs.items() if times > 1]
+
+
 def _jobs(scene: Scene, tests: int) -> list[str]:
     """Each step of the last run had one Job per try, and no Job was made twice."""
     jobs = scene.shard.plane.kubelet.jobs_of(scene.uid)
-    wrong = [f"the Job {name} was made {times} times" for name, times in jobs.items() if times > 1]
+    wrong = _twice(scene)
     number = status_of(scene.body)["run"]["number"]
     last = [name for name in jobs if name.startswith(f"{number}/")]
     if len(last) != 1 + tests:
@@ -147,9 +180,32 @@ def _published(scene: Scene) -> list[str]:
     signatures = [item["subject"]["digest"] for item in manifests.values() if "subject" in item]
     if signatures.count(digest) != 1:
         wrong.append(f"{digest} has {signatures.count(digest)} signatures")
-    if left := plane.manifests(f"{scene.repository}-candidates"):
-        wrong.append(f"candidates are left: {sorted(left)}")
-    return wrong
+    return wrong + _candidates(scene)
+
+
+def _listed(manifest: Json) -> set[str]:
+    """What an index refers to."""
+    return {item["digest"] for item in manifest.get("manifests", [])}
+
+
+def _candidates(scene: Scene) -> list[str]:
+    """Nothing is left where candidates lie, but what nobody can find, or what came when all was over.
+
+    cosign uploads a signature and then enters it into the list of the image's; one that dies in between leaves a
+    signature behind of which no tag, no list and no image knows. Registries collect those as garbage. And a registry
+    has no way to refuse what a worker sent that was stopped, replaced and woken up.
+    """
+    plane, gate, repository = scene.shard.plane, scene.shard.gate, f"{scene.repository}-candidates"
+    found = plane.manifests(repository)
+    listed = set().union(*map(_listed, found.values()))
+    known = listed | set(plane.tags(repository).values())
+    orphans = {digest for digest, item in found.items() if "subject" in item and item["subject"]["digest"] not in found}
+    if any(point.bank == "registry" and gate.faults[point] is Kind.LATE for point in gate.fired):
+        lists = {digest for digest, item in found.items() if "manifests" in item and _listed(item) <= orphans}
+        known -= lists | orphans
+        orphans |= lists
+    left = [digest for digest in found if digest in known or digest not in orphans]
+    return [f"candidates are left: {sorted(left)}"] if left else []
 
 
 def _audit(scene: Scene) -> list[str]:

@@ -23,6 +23,7 @@ from tests.support import registry as loopback
 from tests.support.control_plane import ControlPlane, control_plane
 from tests.support.harness.chronicle import Chronicle
 from tests.support.harness.kubelet import Kubelet
+from tests.support.harness.processes import Nurseries
 from tests.support.images import Images
 from tests.support.registry import LoopbackRegistry
 
@@ -54,6 +55,7 @@ class Plane:
     kubelet: Kubelet
     chronicle: Chronicle
     key: KeyPair
+    nurseries: Nurseries
     server_tls: ssl.SSLContext
     """For proxies that have to be trusted as the registry is."""
 
@@ -98,7 +100,11 @@ async def plane(folder: Path) -> AsyncIterator[Plane]:
             stack.push_async_callback(_ended, asyncio.create_task(watching))
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(registry.ca_file, registry.ca_file.with_name("tls.key"))
-        made = Plane(control, registry, folder / "registry/storage", kube, kubelet, chronicle, _key_pair(folder), tls)
+        nurseries = Nurseries("bascule_operator", "bascule_workers")
+        stack.callback(nurseries.close)
+        made = Plane(
+            control, registry, folder / "registry/storage", kube, kubelet, chronicle, _key_pair(folder), nurseries, tls
+        )
         await _platform(made)
         yield made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -39,6 +38,8 @@ class Scene:
     edited_behaviour: str = ""
     """What the test does after an edit; empty: the same as before."""
     deleted: bool = False
+    approving: bool = True
+    """Whether somebody approves what waits for it."""
     _approved: set[int] = field(default_factory=set)
 
     @property
@@ -88,7 +89,7 @@ class Scene:
     async def approve(self, body: Json) -> None:
         """Approve what the resource waits for, as a person who looks at it again and again: once for each run."""
         waits, run = status_of(body).get("waitingFor") or {}, status_of(body).get("run") or {}
-        if waits.get("kind") != "Approval" or run["number"] in self._approved:
+        if not self.approving or waits.get("kind") != "Approval" or run["number"] in self._approved:
             return
         about = {"kind": "ImageBuild", "name": self.name, "uid": self.uid}
         spec = {
@@ -100,6 +101,10 @@ class Scene:
         document = {"apiVersion": names.API_VERSION, "kind": "Approval", "metadata": metadata, "spec": spec}
         await self.shard.plane.apply(f"{self.path.rpartition('/imagebuilds')[0]}/approvals/{name}", document)
         self._approved.add(run["number"])
+
+    def release(self) -> None:
+        """Let its tests go on that are held."""
+        self.shard.plane.kubelet.release(self.uid)
 
     async def terminate(self) -> None:
         """End its run as a person with Temporal's own interface can."""
@@ -137,8 +142,9 @@ class Scene:
         await self._wait(lambda body: body is None, "gone")
 
     async def _wait(self, holds: Callable[[Json | None], bool], what: str) -> Json:
-        deadline = time.monotonic() + PATIENCE
+        deadline, chronicle = time.monotonic() + PATIENCE, self.shard.plane.chronicle
         while True:
+            known = len(chronicle.of(self.uid))
             body = await self.get()
             if holds(body):
                 return self.body
@@ -146,7 +152,7 @@ class Scene:
                 await self.approve(body)
             if time.monotonic() > deadline:
                 raise LifeStuckError(f"never {what}: {json.dumps((body or {}).get('status'))}")
-            await asyncio.sleep(0.15)
+            await chronicle.longer_than(self.uid, known, 1.0)
 
     async def until_settled(self) -> Json:
         """Wait until the status speaks of the spec as it is, and says that a run is over and taken back."""

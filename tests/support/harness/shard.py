@@ -169,8 +169,8 @@ def _planned(plane: Plane, name: str, folder: Path, gate: Gate, settings: Mappin
     return Shard(
         plane=plane, name=name, operator_api=api("operator"), worker_api=api("worker"), registry=registry,
         operator_temporal=temporal("operator"), worker_temporal=temporal("worker"), gate=gate,
-        operator=Victim("bascule_operator", [], {}, folder / "operator.log"),
-        worker=Victim("bascule_workers", ["--tenant", name], {}, folder / "worker.log"),
+        operator=Victim(plane.nurseries, "bascule_operator", [], {}, folder / "operator.log"),
+        worker=Victim(plane.nurseries, "bascule_workers", ["--tenant", name], {}, folder / "worker.log"),
     )  # fmt: skip
 
 

@@ -6,14 +6,15 @@ import pytest
 
 from tests.support.harness import calls
 from tests.support.harness.calls import Point
-from tests.support.harness.campaign import Case, Found, cases, sample
-from tests.support.harness.gate import Fault, Kind
+from tests.support.harness.campaign import Found, sample
+from tests.support.harness.gate import KILLS, Fault, Kind
 from tests.support.harness.lives import LIVES
+from tests.support.harness.packing import Case
 
 BUILDS = "/apis/bascule.dev/v1alpha1"
-WRITE = Point("operator", "kubernetes", "patch imagebuilds/status", 2)
-READ = Point("operator", "kubernetes", "get imagebuilds", 1)
-TASK = Point("worker", "temporal", "PollActivityTaskQueue image_build.sign", 1)
+WRITE = Point("testing", "operator", "kubernetes", "patch imagebuilds/status", 2)
+READ = Point("published", "operator", "kubernetes", "get imagebuilds", 1)
+TASK = Point("testing", "worker", "temporal", "PollActivityTaskQueue image_build.sign", 1)
 FOUND = Found([WRITE, READ, TASK], [], frozenset({"PollActivityTaskQueue image_build.sign"}), frozenset({WRITE.name}))
 
 
@@ -54,25 +55,24 @@ def test_a_call_to_the_registry_is_named_by_what_it_is_about(path: str, name: st
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("life", LIVES)
 def test_a_case_can_be_read_from_how_it_is_written(life: str, kind: Kind) -> None:
-    case = Case(life, Fault(kind, WRITE))
+    case = Case(life, (Fault(kind, WRITE), Fault(Kind.ERROR, READ)))
     assert Case.parse(str(case)) == case
+    assert Case.parse(f"{life}:none") == Case(life)
 
 
 def test_a_task_that_was_handed_out_can_only_get_lost() -> None:
-    tried = cases(LIVES["success"], FOUND, [TASK], list(Kind))
-    assert [case.fault for case in tried] == [Fault(Kind.RESET, TASK)]
+    assert FOUND.faults(list(Kind), [TASK]) == [Fault(Kind.RESET, TASK)]
 
 
 def test_before_and_after_are_tried_where_they_differ() -> None:
-    tried = cases(LIVES["success"], FOUND, FOUND.always, [Kind.KILL_BEFORE, Kind.KILL_AFTER])
-    assert [str(case.fault).partition("#")[0] for case in tried] == [
-        "kill-before@operator/kubernetes/patch imagebuilds/status",
-        "kill-after@operator/kubernetes/patch imagebuilds/status",
-        "kill-before@operator/kubernetes/get imagebuilds",
+    assert [str(fault).partition("#")[0] for fault in FOUND.faults(KILLS)] == [
+        "kill-before@testing:operator/kubernetes/patch imagebuilds/status",
+        "kill-after@testing:operator/kubernetes/patch imagebuilds/status",
+        "kill-before@published:operator/kubernetes/get imagebuilds",
     ]
 
 
-def test_the_same_seed_chooses_the_same_cases() -> None:
-    every = cases(LIVES["success"], FOUND, FOUND.always, list(Kind))
+def test_the_same_seed_chooses_the_same_faults() -> None:
+    every = FOUND.faults(list(Kind))
     assert sample(every, 5, "one") == sample(every, 5, "one")
     assert sample(every, 5, "one") != sample(every, 5, "another")
