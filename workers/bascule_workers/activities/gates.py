@@ -24,7 +24,7 @@ from bascule_workers.errors import StepFailedError, StepTimedOutError, TargetGon
 from bascule_workers.in_step import conditions
 from bascule_workers.messages import Done, Left, NotYet
 from bascule_workers.patch_campaigns import GateReport, GateRequest, HttpCheckRequest, WindowRequest, WindowState
-from bascule_workers.plans import gates, windows
+from bascule_workers.plans import gates, nodes, windows
 from bascule_workers.plans.gates import Cursor
 from bascule_workers.plans.measurements import Measurement
 from bascule_workers.plans.outcomes import Running
@@ -185,8 +185,8 @@ class GateActivities:
         node = await self._ports.nodes.get(target.name)
         if node is None:
             raise TargetGoneError(f"the node {target.name} is no longer there")
-        if node.control_plane or any(node.labels.get(key) != value for key, value in request.node_selector.items()):
-            raise TargetRefusedError(f"the node {target.name} is not one that the tenant may patch")
+        if refusal := nodes.refusal(node, request.node_selector):
+            raise TargetRefusedError(refusal)
         if not node.addresses:
             raise StepFailedError(f"the node {target.name} has no address", FailureType.TARGET_NOT_READY)
         return node.addresses[0]

@@ -58,7 +58,8 @@ def check_job(request: HttpCheckRequest, address: str, settings: JobSettings) ->
         }
     }
     traits = JobTraits(
-        words=("check", target.name),
+        # A target that is checked twice in a run, as before and after a rollback, is asked twice.
+        words=("check", target.name, str(request.since)),
         depends_on={"use": "check", "target": target.to_wire()},
         labels={names.LABEL_TARGET: names.target_label(target.name)},
     )

@@ -333,6 +333,14 @@ async def test_a_target_is_asked_where_it_is(given: HttpCheckRequest, node: Node
     assert jobs.seen[0]["metadata"]["labels"][names.LABEL_TARGET] == given.target.name
 
 
+async def test_a_target_that_is_checked_again_later_is_asked_again() -> None:
+    jobs = Jobs([verdict(PASS), verdict(FAIL, "did not pass")])
+    await activities_with(jobs, NODE).check_http(check(since=1))
+    await activities_with(jobs, NODE).check_http(check(since=1))
+    with pytest.raises(StepFailedError):
+        await activities_with(jobs, NODE).check_http(check(since=2))
+
+
 async def test_a_target_that_does_not_pass_is_not_ready() -> None:
     jobs = Jobs([verdict(FAIL, "http://10.0.0.7:9100/ did not pass within 120 s")])
     with pytest.raises(StepFailedError, match="did not pass within 120 s") as failed:
