@@ -15,6 +15,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from bascule_api.kinds import RUN_KINDS
 from bascule_api.tenants import Tenant
 from bascule_operator.bridge import Bridge
 from bascule_operator.connections.kube import APPLY, MERGE_PATCH, Kube
@@ -151,10 +152,18 @@ class Lab:
         )  # fmt: skip
         return Key("ImageBuild", self.namespace, name)
 
+    async def campaign(self, name: str = "nodes", behaviour: str = "succeed", **changes: Any) -> Key:
+        """Apply a PatchCampaign whose run plays `behaviour`."""
+        annotations, spec = changes.pop("annotations", {}), campaign_spec(self.tenant, behaviour) | changes
+        await self.apply("PatchCampaign", name, spec, self.namespace, labels=self.selector, annotations=annotations)
+        return Key("PatchCampaign", self.namespace, name)
+
     async def make_tenant(self, name: str = "", namespaces: list[str] | None = None, **temporal: Any) -> None:
         name = name or self.tenant
+        nodes = temporal.pop("nodes", {"test-tenant": name})
         await self.make_namespace(f"bascule-steps-{name}")
-        await self.apply("Tenant", name, {"namespaces": namespaces or [self.namespace], "temporal": temporal})
+        spec = {"namespaces": namespaces or [self.namespace], "temporal": temporal, "nodeSelector": nodes}
+        await self.apply("Tenant", name, spec)
 
     async def make_namespace(self, name: str) -> None:
         document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -239,6 +248,15 @@ def build_spec(behaviour: str = "succeed", **changes: Any) -> Json:
     } | changes
 
 
+def campaign_spec(tenant: str, behaviour: str = "succeed") -> Json:
+    return {
+        "targets": {"nodes": {"selector": {"matchLabels": {"test-tenant": tenant}}}},
+        "patch": {"procedure": "scripted-patch", "parameters": {"behaviour": behaviour}},
+        "rollback": {"procedure": "scripted-rollback"},
+        "waves": [{"name": "canary", "size": 1}, {"name": "fleet"}],
+    }
+
+
 def ready(body: Json) -> Json:
     return next((item for item in body.get("status", {}).get("conditions", []) if item["type"] == "Ready"), {})
 
@@ -263,10 +281,14 @@ async def lab(plane: ControlPlane, kube: Kube) -> AsyncIterator[Lab]:
         _procedure("ImageBuild/build", {"name": "behaviour", **text}, {"name": "previous", **text}),
     )  # fmt: skip
     await made.apply("Procedure", "scripted-test", _procedure("ImageBuild/test", {"name": "command", "type": "array"}))
+    behaviour = {"name": "behaviour", **text}
+    await made.apply("Procedure", "scripted-patch", _procedure("PatchCampaign/patch", behaviour))
+    await made.apply("Procedure", "scripted-rollback", _procedure("PatchCampaign/rollback"))
     yield made
     await made.stop_operator()
     await made.stop_workers()
-    for kind, namespace in (("ImageBuild", made.namespace), ("Approval", made.namespace), ("Tenant", "")):
+    running = [(kind.kind, made.namespace) for kind in RUN_KINDS]
+    for kind, namespace in (*running, ("Approval", made.namespace), ("Tenant", "")):
         listed = await kube.request("GET", collection(kind, namespace), resource="test")
         for item in listed["items"]:
             key = Key(kind, namespace, item["metadata"]["name"])

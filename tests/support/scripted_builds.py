@@ -31,6 +31,7 @@ from bascule_api.image_builds import (
 from bascule_api.progress import CompensationProgress, Desired, Progress, StepProgress, UndoResult
 from bascule_api.runs import CompensationStatus, Failure, FailureType, StepStatus
 from bascule_codec import Keyring, data_converter
+from tests.support.scripted_campaigns import ScriptedCampaign, ScriptedCampaignUndo
 
 _PHASE = SearchAttributeKey.for_keyword(names.SEARCH_PHASE)
 _UPDATED_AT = SearchAttributeKey.for_datetime(names.SEARCH_UPDATED_AT)
@@ -189,7 +190,7 @@ def worker(client: Client, tenant: str) -> Worker:
     return Worker(
         client,
         task_queue=names.task_queue(tenant),
-        workflows=[ScriptedBuild, ScriptedUndo],
+        workflows=[ScriptedBuild, ScriptedUndo, ScriptedCampaign, ScriptedCampaignUndo],
         workflow_runner=UnsandboxedWorkflowRunner(),
         graceful_shutdown_timeout=timedelta(0),
     )
