@@ -150,7 +150,8 @@ class TenantSpec(ApiModel):
     steps: StepsSpec = StepsSpec()
     """Where the tenant's Jobs run."""
     node_selector: Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=16)] = {}
-    """The nodes that the tenant may patch."""
+    """Labels of the nodes that the tenant may patch; none: no node. Another Tenant's must contradict them, or the
+    younger of the two is not Ready. Nodes of the control plane never match."""
 
 
 class TenantRuns(ApiModel):

@@ -29,10 +29,15 @@ class StepPod:
         return [str(item["name"]) for item in [*spec.get("initContainers", []), *spec["containers"]]]
 
 
-def pod_of(cluster: Cluster, steps_namespace: str, uid: str, run: int, step: str) -> StepPod | None:
-    """The pod of a step's latest attempt; None when there is none. Raises ForbiddenError."""
+def pod_of(cluster: Cluster, steps_namespace: str, uid: str, run: int, step: str, target: str = "") -> StepPod | None:
+    """The pod of a step's latest attempt, at a target of a campaign if one is named; None when there is none.
+
+    Raises ForbiddenError.
+    """
     right = Right("list", _PODS, steps_namespace, group="")
     selector = f"{names.LABEL_RUN}={names.run_label(uid, run)},{names.LABEL_STEP}={step}"
+    if target:
+        selector += f",{names.LABEL_TARGET}={names.target_label(target)}"
     listed = cluster.request("GET", _path(steps_namespace), right, query={"labelSelector": selector})
     pods = sorted(listed["items"], key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
     return StepPod(steps_namespace, str(pods[-1]["metadata"]["name"]), pods[-1]) if pods else None

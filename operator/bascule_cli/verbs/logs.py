@@ -41,6 +41,7 @@ class Wish:
     tail: int | None
     raw: bool
     repository: str
+    target: str = ""
 
 
 def logs(
@@ -53,6 +54,9 @@ def logs(
     tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only so many last lines.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="As written, control characters included.")] = False,
     repository: RepositoryOption = "",
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME", help="Of a campaign: what was done at this node or host.")
+    ] = "",
 ) -> None:
     """Print what steps of the last run wrote, and say on stderr where that comes from.
 
@@ -62,10 +66,13 @@ def logs(
 
     Control characters are written out (`\\x1b`), since nobody knows what a build prints; `--raw` leaves them.
 
-    **Examples:** `bascule logs web` · `bascule logs web test-smoke` · `bascule logs web build -f`
+    A campaign's wave has a pod per target: the latest is shown, or that of `--target`.
+
+    **Examples:** `bascule logs web` · `bascule logs web test-smoke` · `bascule logs web build -f` ·
+    `bascule logs nodes wave-canary --target node-07`
     """
     item = find(cluster, name)
-    wish = Wish(follow, tail, raw, repository)
+    wish = Wish(follow, tail, raw, repository, target)
     steps = chosen(item.status, step)
     if not steps:
         known = ", ".join(found.name for found in item.status.steps) or "none yet"
@@ -111,12 +118,15 @@ def _lines(cluster: Cluster, item: Item, step: StepStatus, place: _Place, wish: 
     """The lines of a step's log, from the first place that has it. Raises NotFoundError when none has."""
     missing: list[str] = []
     sources = [_live, _kept] if step.state is StepState.RUNNING else [_kept, _live]
+    if wish.target:
+        # What is kept is kept of steps, not of targets.
+        sources = [_live]
     for source in sources:
         try:
             return source(cluster, item, step, place, wish)
         except CliError as error:
             missing.append(error.message)
-    if step.message:
+    if step.message and not wish.target:
         _tell(step, "the last lines, as the status keeps them", *missing)
         return _last(step.message, wish)
     why = "; ".join(missing)
@@ -125,9 +135,12 @@ def _lines(cluster: Cluster, item: Item, step: StepStatus, place: _Place, wish: 
 
 def _live(cluster: Cluster, item: Item, step: StepStatus, place: _Place, wish: Wish) -> Iterator[bytes]:
     assert item.status.run is not None  # noqa: S101 - what has steps has a run
-    pod = live_logs.pod_of(cluster, place.steps_namespace, item.meta.uid, item.status.run.number, step.name)
+    pod = live_logs.pod_of(
+        cluster, place.steps_namespace, item.meta.uid, item.status.run.number, step.name, wish.target
+    )
     if pod is None:
-        raise NotFoundError("no pod of it is there")
+        at = f" at {wish.target}" if wish.target else ""
+        raise NotFoundError(f"no pod of it{at} is there")
     lines = live_logs.lines(cluster, pod, follow=wish.follow, tail=wish.tail)
     # The first line now: where it may not be read, another place is asked.
     first = next(lines, None)
