@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from bascule_workers.adapters.api_server import ApiServer
-from bascule_workers.adapters.pod_watch import Reflector
+from bascule_workers.adapters.reflector import Reflector, whole
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Rejected")
 Json = dict[str, Any]
@@ -47,7 +47,8 @@ class Chronicle:
     def __init__(self, api: ApiServer) -> None:
         self._versions: defaultdict[str, list[Version]] = defaultdict(list)
         self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._reflector = Reflector(api, "/apis/bascule.dev/v1alpha1/imagebuilds", "", self._seen)
+        path = "/apis/bascule.dev/v1alpha1/imagebuilds"
+        self._reflector = Reflector(api, path, self._seen, read=whole, key=lambda body: str(body["metadata"]["uid"]))
 
     async def run(self) -> None:
         await self._reflector.run()

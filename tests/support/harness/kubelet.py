@@ -17,7 +17,7 @@ from typing import Any
 
 from bascule_api import names
 from bascule_workers.adapters.api_server import ApiError, ApiServer
-from bascule_workers.adapters.pod_watch import Reflector
+from bascule_workers.adapters.reflector import Reflector, whole
 from bascule_workers.errors import WorkerError
 from bascule_workers.plans.jobs import PREPARE
 from bascule_workers.ports.registry import Repository
@@ -25,6 +25,11 @@ from tests.support.images import Images
 
 logger = logging.getLogger(__name__)
 Json = Mapping[str, Any]
+
+
+def uid_of(item: Json) -> str:
+    """Objects of all namespaces are told apart by it."""
+    return str(item["metadata"]["uid"])
 
 
 class Kubelet:
@@ -38,8 +43,10 @@ class Kubelet:
         self._tasks: set[asyncio.Task[None]] = set()
         self.jobs: dict[str, set[str]] = {}
         """`<run label>/<Job's name>` to the uids that ever had that name."""
-        self._pods = Reflector(api, "/api/v1/pods", names.LABEL_RUN, self._changed)
-        self._jobs = Reflector(api, "/apis/batch/v1/jobs", names.LABEL_RUN, self._job_seen)
+        self._pods = Reflector(api, "/api/v1/pods", self._changed, read=whole, key=uid_of, labels=names.LABEL_RUN)
+        self._jobs = Reflector(
+            api, "/apis/batch/v1/jobs", self._job_seen, read=whole, key=uid_of, labels=names.LABEL_RUN
+        )
 
     async def run(self) -> None:
         await asyncio.gather(self._pods.run(), self._jobs.run())
