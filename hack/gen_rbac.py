@@ -24,7 +24,7 @@ class Rule(Protocol):
 
     @property
     def scope(self) -> str:
-        """Cluster, OwnNamespace, StepsNamespace or TenantNamespace."""
+        """Cluster, Nodes, OwnNamespace, StepsNamespace or TenantNamespace."""
 
     @property
     def api_group(self) -> str: ...
@@ -50,7 +50,7 @@ def checked(rules: Iterable[Rule]) -> list[Rule]:
         words = {rule.api_group, *rule.resources, *rule.verbs}
         if found := words & {"*", "escalate", "bind", "impersonate"}:
             raise TooBroadError(f"{', '.join(sorted(found))} is not least privilege: {rule}")
-        if rule.scope == "Cluster" and "secrets" in rule.resources:
+        if rule.scope in ("Cluster", "Nodes") and "secrets" in rule.resources:
             raise TooBroadError(f"nobody reads Secrets all over the cluster: {rule}")
     return result
 
@@ -75,15 +75,15 @@ def _yaml_rules(rules: Iterable[Rule]) -> str:
     return "\n".join(lines)
 
 
-def _role(account: str, rules: Sequence[Rule], *, cluster: bool) -> str:
-    """A role with its binding to `account`, or nothing where it would be empty."""
+def _role(account: str, rules: Sequence[Rule], *, cluster: bool, part: str = "") -> str:
+    """A role with its binding to `account`, or nothing where it would be empty. `part`: what its name ends with."""
     if not rules:
         return ""
     prefix = "Cluster" if cluster else ""
     namespace = "" if cluster else "\n  namespace: {{ .Release.Namespace }}"
     metadata = f"""\
 metadata:
-  name: {account}{namespace}
+  name: {account}{part}{namespace}
   labels:
     {{{{- include "bascule.labels" . | nindent 4 }}}}"""
     return f"""\
@@ -100,7 +100,7 @@ kind: {prefix}RoleBinding
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {prefix}Role
-  name: {account}
+  name: {account}{part}
 subjects:
   - kind: ServiceAccount
     name: {account}
@@ -113,7 +113,10 @@ def chart_roles(account: str, source: str, rules: Sequence[Rule]) -> str:
     note = "# " + _NOTE.format(source=source) + "\n"
     cluster = _role(account, _of_scope(rules, "Cluster"), cluster=True)
     own = _role(account, _of_scope(rules, "OwnNamespace"), cluster=False)
-    return note + cluster + own
+    nodes = _role(account, _of_scope(rules, "Nodes"), cluster=True, part="-nodes")
+    if nodes:
+        nodes = f"{{{{- if .Values.worker.patchesNodes }}}}\n{nodes}{{{{- end }}}}\n"
+    return note + cluster + own + nodes
 
 
 def _python_rules(name: str, rules: Iterable[Rule]) -> str:

@@ -130,22 +130,25 @@ def make_tenant(
     namespace: str | None = None,
     *,
     temporal: dict[str, Any] | None = None,
+    node_selector: dict[str, str] | None = None,
     ready: str = "True",
 ) -> TenantHandle:
     """Create a tenant as a platform team does, and wait until its condition Ready is as `ready` says.
 
     Its namespace, the manifests that `bascule tenant manifests` prints, a signing key, and the Tenant itself, whose
-    spec.temporal is `temporal`.
+    spec.temporal is `temporal`. With a `node_selector` its campaigns may patch those nodes.
     """
     namespace = namespace or f"{name}-dev"
     key, password, public = make_key_pair(cluster)
     apply(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     manifests = cluster.exec(
         [str(ROOT / ".venv/bin/bascule"), "tenant", "manifests", name, "--namespace", namespace]
-        + ["--ca-file", str(cluster.ca_file)],
+        + ["--ca-file", str(cluster.ca_file)]
+        + (["--patches-nodes"] if node_selector else []),
         check=True,
     ).stdout
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifests)
+    spec = {"namespaces": [namespace], "signing": {"publicKey": public}, "temporal": temporal or {}}
     apply(
         cluster,
         signing_secret(namespace, key, password),
@@ -153,7 +156,7 @@ def make_tenant(
             "apiVersion": "bascule.dev/v1alpha1",
             "kind": "Tenant",
             "metadata": {"name": name},
-            "spec": {"namespaces": [namespace], "signing": {"publicKey": public}, "temporal": temporal or {}},
+            "spec": spec | ({"nodeSelector": node_selector} if node_selector else {}),
         },
     )
     cluster.kubectl("wait", f"--for=condition=Ready={ready}", f"tenant/{name}", "--timeout=90s")

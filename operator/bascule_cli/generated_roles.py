@@ -3,6 +3,8 @@
 STEPS_NAMESPACE_RULES: tuple[dict[str, list[str]], ...] = (
     # steps run as Jobs
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "delete"]},
+    # one campaign at a time per target
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "create", "delete"]},
     # how a step's pod fares
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
     # the last lines of a failed step

@@ -42,6 +42,8 @@ class TenantGround:
     """The only Secrets of the tenant's namespaces that the worker may read; empty: any that it is pointed to."""
     config_maps: tuple[str, ...] = ()
     """The same for ConfigMaps."""
+    patches_nodes: bool = False
+    """Whether its campaigns patch nodes, by Procedures with the securityProfile `Host`."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -55,6 +57,8 @@ def manifests(ground: TenantGround) -> list[Manifest]:
 
 def _steps(ground: TenantGround) -> Iterable[Manifest]:
     namespace = ground.steps_namespace
+    # What Pod Security cannot tell apart, the admission policy bascule-steps-host does: no other pod is privileged.
+    level = "privileged" if ground.patches_nodes else "baseline"
     yield _object(
         ground,
         "v1",
@@ -62,8 +66,8 @@ def _steps(ground: TenantGround) -> Iterable[Manifest]:
         namespace,
         metadata_labels={
             names.LABEL_STEPS_OF: ground.tenant,
-            "pod-security.kubernetes.io/enforce": "baseline",
-            "pod-security.kubernetes.io/warn": "baseline",
+            "pod-security.kubernetes.io/enforce": level,
+            "pod-security.kubernetes.io/warn": level,
         },
     )
     yield _object(ground, "v1", "ServiceAccount", ground.service_account, namespace, automountServiceAccountToken=False)

@@ -93,6 +93,12 @@ def print_manifests(
         list[str] | None,
         typer.Option(help="Let the worker read only this ConfigMap of the namespaces; may be repeated."),
     ] = None,
+    patches_nodes: Annotated[
+        bool,
+        typer.Option(
+            "--patches-nodes", help="The Tenant has a `spec.nodeSelector`: pods of Host Procedures may run for it."
+        ),
+    ] = False,
 ) -> None:
     """Print what a tenant needs in the cluster besides its Tenant, as YAML. Asks no server.
 
@@ -110,6 +116,7 @@ def print_manifests(
         ca_bundle=_certificates(ca_file),
         secrets=tuple(_object_names(secret or [])),
         config_maps=tuple(_object_names(config_map or [])),
+        patches_nodes=patches_nodes,
     )
     if ground.steps_namespace in ground.namespaces:
         raise typer.BadParameter(

@@ -146,3 +146,129 @@ def test_pods_are_held_to_pod_security_baseline(bascule: Cluster, steps: str) ->
     document["spec"]["containers"][0]["securityContext"] = {"privileged": True}
     said = creation(bascule, document, *as_user(JOB_CONTROLLER, ADMIN_GROUP))
     assert 'violates PodSecurity "baseline' in said
+
+
+@pytest.fixture(scope="module")
+def host_steps(bascule: Cluster) -> Iterator[str]:
+    """The same of a tenant that patches nodes."""
+    tenant = f"h-{secrets.token_hex(4)}"
+    bascule.kubectl("create", "namespace", f"{tenant}-dev")
+    command = [str(ROOT / ".venv/bin/bascule"), "tenant", "manifests", tenant, "--namespace", f"{tenant}-dev"]
+    manifests = bascule.exec([*command, "--patches-nodes"], check=True).stdout
+    bascule.kubectl("apply", "--server-side", "-f", "-", input=manifests)
+    yield f"bascule-steps-{tenant}"
+    bascule.kubectl("delete", "namespace", f"bascule-steps-{tenant}", f"{tenant}-dev", "--wait=false")
+
+
+class TestHostProcedures:
+    """In the steps namespace of a tenant that patches nodes, where Pod Security lets everything pass."""
+
+    @staticmethod
+    def host_job(namespace: str, cluster: Cluster, **labels: str) -> dict[str, Any]:
+        document = job(namespace, cluster, "patch", "true")
+        template = document["spec"]["template"]
+        template["metadata"] = {
+            "labels": {"bascule.dev/security-profile": "Host", "bascule.dev/kind": "PatchCampaign"} | labels
+        }
+        term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node1"]}]}
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+        spec = template["spec"]
+        spec |= {"hostPID": True, "hostNetwork": True, "automountServiceAccountToken": False}
+        spec["affinity"] = {"nodeAffinity": required}
+        spec["containers"][0]["securityContext"] = {"privileged": True}
+        spec["containers"][0]["volumeMounts"] = [{"name": "host", "mountPath": "/host"}]
+        spec["volumes"] = [{"name": "host", "hostPath": {"path": "/"}}]
+        return document
+
+    def test_the_workers_host_job_has_the_node(self, bascule: Cluster, host_steps: str) -> None:
+        assert creation(bascule, self.host_job(host_steps, bascule), *as_user(WORKER)) == ""
+
+    def test_nobody_else_makes_one(self, bascule: Cluster, host_steps: str) -> None:
+        said = creation(bascule, self.host_job(host_steps, bascule), *ADMIN)
+        assert "only Bascule's worker makes and changes Jobs" in said
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param({"hostPID": True}, id="the node's processes"),
+            pytest.param({"hostNetwork": True}, id="the node's network"),
+            pytest.param({"hostIPC": True}, id="the node's shared memory"),
+            pytest.param({"volumes": [{"name": "h", "hostPath": {"path": "/etc"}}]}, id="the node's files"),
+            pytest.param({"container": {"privileged": True}}, id="a privileged container"),
+            pytest.param({"container": {"capabilities": {"add": ["SYS_ADMIN"]}}}, id="more capabilities"),
+            pytest.param({"init": {"privileged": True}}, id="a privileged container that runs before"),
+            pytest.param({"container": {"seccompProfile": {"type": "Unconfined"}}}, id="no seccomp"),
+            pytest.param({"container": {"seLinuxOptions": {"user": "root"}}}, id="another SELinux user"),
+            pytest.param({"ports": [{"containerPort": 80, "hostPort": 80}]}, id="a port of the node"),
+        ],
+    )
+    def test_any_other_job_stays_within_baseline(
+        self, bascule: Cluster, host_steps: str, change: dict[str, Any]
+    ) -> None:
+        document = job(host_steps, bascule, "build", "true")
+        spec, change = document["spec"]["template"]["spec"], dict(change)
+        spec["containers"][0] |= {"securityContext": change.pop("container", {}), "ports": change.pop("ports", [])}
+        if before := change.pop("init", None):
+            spec["initContainers"] = [{"name": "init", "image": "registry.example.com/x", "securityContext": before}]
+        document["spec"]["template"]["spec"] = spec | change
+        said = creation(bascule, document, *as_user(WORKER))
+        assert "only Jobs of Host Procedures" in said
+
+    def test_nor_does_a_pod_of_the_job_controllers(self, bascule: Cluster, host_steps: str) -> None:
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "x", "uid": "x", "controller": True}
+        document = pod(host_steps, ownerReferences=[owner])
+        document["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+        said = creation(bascule, document, *as_user(JOB_CONTROLLER, ADMIN_GROUP))
+        assert "only Jobs of Host Procedures" in said
+
+    def test_it_is_a_campaigns(self, bascule: Cluster, host_steps: str) -> None:
+        document = self.host_job(host_steps, bascule, **{"bascule.dev/kind": "ImageBuild"})
+        assert "Host Procedures are for campaigns" in creation(bascule, document, *as_user(WORKER))
+
+    @pytest.mark.parametrize(
+        "affinity",
+        [
+            pytest.param({}, id="none"),
+            pytest.param(
+                {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}, id="by a label of many"
+            ),
+            pytest.param(
+                {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node1"]}]}, id="any other"
+            ),
+        ],
+    )
+    def test_it_is_bound_to_one_node(self, bascule: Cluster, host_steps: str, affinity: dict[str, Any]) -> None:
+        document = self.host_job(host_steps, bascule)
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [affinity]}}
+        placed = {"nodeAffinity": required} if affinity else {}
+        document["spec"]["template"]["spec"]["affinity"] = placed
+        said = creation(bascule, document, *as_user(WORKER))
+        assert "is bound to one node by its name" in said
+
+    @pytest.mark.parametrize(
+        "volume",
+        [
+            pytest.param({"secret": {"secretName": "r1-credentials-0a1b2c3d4e"}}, id="the run's Secret"),
+            pytest.param({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}, id="a token"),
+            pytest.param({"configMap": {"name": "r1-source-patch-0a1b2c3d4e"}}, id="a tenant's files"),
+        ],
+    )
+    def test_nothing_of_a_tenant_comes_to_it(self, bascule: Cluster, host_steps: str, volume: dict[str, Any]) -> None:
+        document = self.host_job(host_steps, bascule)
+        document["spec"]["template"]["spec"]["volumes"].append({"name": "more"} | volume)
+        said = creation(bascule, document, *as_user(WORKER))
+        assert "no token, no Secret and no file of a tenant" in said
+
+    def test_what_the_platform_puts_there_does(self, bascule: Cluster, host_steps: str) -> None:
+        document = self.host_job(host_steps, bascule)
+        scripts = {"name": "scripts", "configMap": {"name": "bascule-node-scripts", "optional": True}}
+        document["spec"]["template"]["spec"]["volumes"].append(scripts)
+        assert creation(bascule, document, *as_user(WORKER)) == ""
+
+    def test_where_no_nodes_are_patched_pod_security_refuses_its_pod(self, bascule: Cluster, steps: str) -> None:
+        template = self.host_job(steps, bascule)["spec"]["template"]
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "x", "uid": "x", "controller": True}
+        document = pod(steps, ownerReferences=[owner], labels=template["metadata"]["labels"])
+        document["spec"] = template["spec"]
+        said = creation(bascule, document, *as_user(JOB_CONTROLLER, ADMIN_GROUP))
+        assert 'violates PodSecurity "baseline' in said

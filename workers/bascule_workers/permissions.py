@@ -12,6 +12,8 @@ class Scope(StrEnum):
     """Where a rule holds."""
 
     CLUSTER = "Cluster"
+    NODES = "Nodes"
+    """The whole cluster, where campaigns may patch its nodes."""
     OWN_NAMESPACE = "OwnNamespace"
     """The namespace that operator and workers run in."""
     STEPS_NAMESPACE = "StepsNamespace"
@@ -36,10 +38,26 @@ RULES = (
         Scope.CLUSTER, names.GROUP, ("tenants",), ("get", "list", "watch"), "whom to serve, and tenants' public keys"
     ),
     PolicyRule(
+        Scope.NODES,
+        "",
+        ("nodes",),
+        ("get", "list", "watch", "patch"),
+        "nodes are marked and cordoned; a policy says which, and what of them",
+    ),
+    PolicyRule(Scope.NODES, "", ("pods",), ("list", "watch"), "what runs on a node that is drained"),
+    PolicyRule(Scope.NODES, "", ("pods/eviction",), ("create",), "pods leave a node as their budgets allow"),
+    PolicyRule(
         Scope.OWN_NAMESPACE, "coordination.k8s.io", ("leases",), ("get", "create", "update"), "one publisher at a time"
     ),
     PolicyRule(
         Scope.STEPS_NAMESPACE, "batch", ("jobs",), ("get", "list", "watch", "create", "delete"), "steps run as Jobs"
+    ),
+    PolicyRule(
+        Scope.STEPS_NAMESPACE,
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "list", "create", "delete"),
+        "one campaign at a time per target",
     ),
     PolicyRule(Scope.STEPS_NAMESPACE, "", ("pods",), ("list", "watch"), "how a step's pod fares"),
     PolicyRule(Scope.STEPS_NAMESPACE, "", ("pods/log",), ("get",), "the last lines of a failed step"),

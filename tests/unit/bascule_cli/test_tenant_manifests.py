@@ -58,6 +58,11 @@ def test_the_steps_namespace_says_whose_it_is_and_what_may_run_there() -> None:
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
 
 
+def test_only_where_nodes_are_patched_may_pods_have_a_node_itself() -> None:
+    (namespace,) = named(printed("acme", "-n", "acme-dev", "--patches-nodes"), "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
 def test_steps_have_no_token() -> None:
     (account,) = named(printed("acme", "-n", "acme-dev"), "ServiceAccount")
     assert account["automountServiceAccountToken"] is False

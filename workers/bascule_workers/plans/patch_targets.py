@@ -142,12 +142,18 @@ def job_traits(request: TargetJobRequest, address: str = "") -> JobTraits:
     return JobTraits(
         words=(request.use, target.name),
         depends_on={"use": request.use, "target": target.to_wire()},
-        labels={names.LABEL_TARGET: names.target_label(target.name)},
+        labels={names.LABEL_TARGET: names.target_label(target.name), **_profile(request)},
         environment=environment,
         pod=_placed(request) if request.procedure.spec.placement == Placement.ON_TARGET else {},
         host=True,
         **own,
     )
+
+
+def _profile(request: TargetJobRequest) -> dict[str, str]:
+    """Told where it is Host: the admission policies ask for it."""
+    profile = request.procedure.spec.security_profile
+    return {names.LABEL_SECURITY_PROFILE: profile} if profile == SecurityProfile.HOST else {}
 
 
 def _misfit(request: TargetJobRequest) -> str:
