@@ -265,3 +265,68 @@ def test_every_field_that_the_models_write_into_a_status_is_kept(bascule: Cluste
     # The operator runs here as well; conditions of its own stand beside ours, by their types.
     served["conditions"] = [item for item in served["conditions"] if item["type"] == "text"]
     assert served == written
+
+
+PROMETHEUS = {"address": "http://prometheus.monitoring:9090", "query": "errors"}
+GATE: Spec = {"name": "errors", "prometheus": PROMETHEUS, "successCondition": "result < 0.05"}
+WINDOW: Spec = {"start": "22:00", "end": "06:00"}
+CAMPAIGN: Spec = {
+    "targets": {"nodes": {"selector": {"matchLabels": {"role": "web"}}}},
+    "patch": {"procedure": "apt-upgrade"},
+    "waves": [{"name": "fleet"}],
+    "gates": [GATE],
+    "windows": [WINDOW],
+}
+
+
+def gate(**fields: Any) -> Change:
+    """Changes the gate; None takes a field away."""
+    return lambda s: s.update(gates=[{key: value for key, value in {**GATE, **fields}.items() if value is not None}])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(gate(), "", id="a sound gate"),
+        pytest.param(gate(successCondition=None), "a Prometheus query needs a successCondition", id="no condition"),
+        pytest.param(gate(successCondition=""), "at least 1 chars", id="an empty condition"),
+        pytest.param(gate(http={"url": "http://web/"}), "set exactly one of http, prometheus", id="two kinds"),
+        pytest.param(gate(prometheus=None, successCondition=None), "set exactly one of http", id="no kind"),
+        pytest.param(gate(prometheus=PROMETHEUS | {"address": "http://a:b/"}), "must be a URL", id="no port"),
+        pytest.param(
+            gate(prometheus=PROMETHEUS | {"address": "http://u:p@a/"}), "should match", id="a password in a URL"
+        ),
+        pytest.param(
+            gate(prometheus=PROMETHEUS | {"address": "file:///etc/passwd"}), "should match", id="another scheme"
+        ),
+        pytest.param(
+            gate(prometheus=PROMETHEUS | {"query": "x" * 4097}), "may not be more than 4096", id="a long query"
+        ),
+        pytest.param(gate(timeout="0s"), "must be longer than 0s", id="no time"),
+        pytest.param(gate(count=0), "greater than or equal to 1", id="no measurement"),
+        pytest.param(
+            gate(prometheus=None, procedure={"name": "smoke"}),
+            "successCondition is for http",
+            id="a condition too many",
+        ),
+        pytest.param(
+            gate(prometheus=None, procedure={"name": "smoke"}, successCondition=None, count=60, failureLimit=41),
+            "each measurement of a Procedure is a Job",
+            id="too many Jobs",
+        ),
+        pytest.param(lambda s: s.update(gates=[GATE, GATE]), "Duplicate value", id="two of one name"),
+        pytest.param(
+            lambda s: s.update(gates=[{**GATE, "name": f"g{n}"} for n in range(9)]), "must have at most 8", id="9"
+        ),
+        pytest.param(
+            lambda s: s.update(windows=[WINDOW | {"end": "22:00"}]), "start and end must differ", id="no length"
+        ),
+        pytest.param(lambda s: s.update(windows=[WINDOW | {"end": "24:00"}]), "should match", id="midnight as 24:00"),
+        pytest.param(
+            lambda s: s.update(windows=[WINDOW | {"days": ["Monday"]}]), "Unsupported value", id="no such day"
+        ),
+    ],
+)
+def test_gates_and_windows(bascule: Cluster, change: Change, message: str) -> None:
+    said = creation(bascule, resource("PatchCampaign", changed(CAMPAIGN, change)))
+    assert message in said if message else said == ""

@@ -31,6 +31,9 @@ class PlanRequest(StepRequest):
     continues: list[PreviousRun] = []
     files: dict[str, str] = {}
     """ConfigMaps of the resource's namespace to copy, by what they are for: `patch`, `rollback`."""
+    gates: list[Gate] = []
+    windows: list[Window] = []
+    """To be checked before anything is touched, as the gates are."""
 
 
 class PlannedWave(ApiModel):

@@ -10,6 +10,7 @@ from temporalio import activity
 from bascule_api import names
 from bascule_api.fleets import Inventory, NodeTargets, Target
 from bascule_api.patch_campaigns import PreviousRun, Targets
+from bascule_workers.activities import gates
 from bascule_workers.errors import PlanRefusedError
 from bascule_workers.messages import Done, NotYet, SourcePin, StepRequest
 from bascule_workers.patch_campaigns import Held, HeldRequest, Plan, PlanRequest
@@ -45,6 +46,8 @@ class PatchCampaignActivities:
 
         Raises PlanRefusedError, ApiUnavailableError, TemporalUnavailableError.
         """
+        if wrong := gates.problems(request.gates, request.windows):
+            raise PlanRefusedError(failures.shortened("; ".join(wrong)))
         files = {use: await self._copied(request, use, name) for use, name in sorted(request.files.items())}
         targets = await self._targets(request, request.nodes, request.inventory, request.node_selector)
         if not targets:

@@ -89,6 +89,8 @@ def plan_request(campaign: PatchCampaignInput) -> PlanRequest:
         procedures={name: procedure.hash for name, procedure in sorted(campaign.procedures.items())},
         continues=campaign.continues,
         files={use: step.files.name for use, step in procedures.items() if step and step.files},
+        gates=spec.gates,
+        windows=spec.windows,
     )
 
 

@@ -18,10 +18,18 @@ from bascule_api.progress import RunIdentity, TenantFacts
 from bascule_api.runs import FailureType
 from bascule_workers.activities import gates as activities
 from bascule_workers.activities.gates import GateActivities
+from bascule_workers.activities.patch_campaigns import CampaignPorts, PatchCampaignActivities
 from bascule_workers.activities.patch_targets import PatchTargetPorts
-from bascule_workers.errors import JobLostError, StepFailedError, TargetGoneError, TargetRefusedError
+from bascule_workers.errors import JobLostError, PlanRefusedError, StepFailedError, TargetGoneError, TargetRefusedError
 from bascule_workers.messages import Done, NotYet
-from bascule_workers.patch_campaigns import GateReport, GateRequest, HttpCheckRequest, WindowRequest, WindowState
+from bascule_workers.patch_campaigns import (
+    GateReport,
+    GateRequest,
+    HttpCheckRequest,
+    PlanRequest,
+    WindowRequest,
+    WindowState,
+)
 from bascule_workers.plans import credentials
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.nodes import Node
@@ -405,6 +413,13 @@ async def test_nodes_that_are_not_asked(node: Node | None, error: type[Exception
 )
 def test_what_is_told_before_a_run_needs_it(gate: Gate, said: list[str]) -> None:
     assert activities.problems([gate], []) == said
+
+
+async def test_a_plan_with_a_gate_that_cannot_work_is_refused() -> None:
+    gate, window = prometheus(success_condition="result <"), Window(start="22:00", end="23:00", time_zone="Mars/Base")
+    plan = PlanRequest.model_validate(COMMON | {"order": "1-a", "waves": [], "gates": [gate], "windows": [window]})
+    with pytest.raises(PlanRefusedError, match=r"spec\.gates\[0\]\.successCondition .*; spec\.windows\[0\]\.timeZone"):
+        await PatchCampaignActivities(cast(CampaignPorts, None)).plan(plan)
 
 
 def test_unknown_time_zones_are_told_too() -> None:
