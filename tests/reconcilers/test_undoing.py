@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from bascule_api.image_builds import ImageBuildUndoInput
 from bascule_operator import apply
+from bascule_operator.connections.kube import Kube
 from bascule_operator.store import Key
 from tests.reconcilers.conftest import Lab, condition, ready
 from tests.support.scripted_builds import digest
@@ -188,6 +189,39 @@ class TestLostRuns:
         await served.annotate(key, requested_at="again")
         body = await served.until(key, lambda found: found["status"]["run"]["number"] == 2, "ran again")
         assert [past["phase"] for past in body["status"]["history"]] == ["Failed"]
+
+    async def test_edited_meanwhile_nothing_says_that_the_new_spec_has_failed(
+        self, served: Lab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[Body] = []
+        write = apply.write_status
+
+        async def writing(kube: Kube, key: Key, body: Body, status: Body) -> Body:
+            told.append(status)
+            return await write(kube, key, body, status)
+
+        monkeypatch.setattr(apply, "write_status", writing)
+        key = await served.build(behaviour="hang")
+        body = await served.until_phase(key, "Running")
+        await served.stop_workers()
+        await (await served.client()).get_workflow_handle(workflow_of(body)).terminate("by hand")
+        await served.until_phase(key, "Failed")
+        await served.build()
+        await served.until(key, lambda found: found["status"]["observedGeneration"] == 2, "was looked at")
+        await served.start_worker()
+        body = await served.until_phase(key, "Succeeded")
+        assert [(past["number"], past["phase"]) for past in body["status"]["history"]] == [
+            (2, "Succeeded"),
+            (1, "Failed"),
+        ]
+        stalled = [
+            status
+            for status in told
+            if status.get("observedGeneration") == 2
+            for item in status.get("conditions", [])
+            if (item["type"], item["status"]) == ("Stalled", "True")
+        ]
+        assert stalled == []
 
     async def test_a_reset_run_is_stopped_and_undone(self, served: Lab) -> None:
         key = await served.build(behaviour="hang")

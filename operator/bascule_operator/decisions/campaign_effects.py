@@ -21,6 +21,7 @@ from bascule_operator.decisions.grounds import Wants, pinned
 from bascule_operator.decisions.moves import StartUndo
 from bascule_operator.decisions.patch_campaigns import host_files
 from bascule_operator.decisions.records import in_history, is_new_intent, is_over, is_undone
+from bascule_operator.decisions.status import execution
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import Problem, RunView
 
@@ -61,7 +62,7 @@ def _patched(old: PatchCampaignStatus, new: PatchCampaignStatus, view: RunView) 
 def _record(old: PatchCampaignStatus, view: RunView, count: int) -> Patched:
     run = old.run
     assert run is not None  # noqa: S101 - the caller has one
-    return Patched(run=run.number, workflow_id=run.workflow_id, run_id=run.run_id or view.run_id, count=count)
+    return Patched(run=run.number, workflow_id=run.workflow_id, run_id=execution(run, view), count=count)
 
 
 def _with_run(effects: PatchCampaignEffects, patched: Patched) -> PatchCampaignEffects:

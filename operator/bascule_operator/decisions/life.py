@@ -6,7 +6,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from bascule_api import names
-from bascule_api.runs import CancelCause, OnDelete, RunRecord, Trigger
+from bascule_api.runs import CancelCause, OnDelete, RunRecord, RunStatus, Trigger
 from bascule_operator.decisions import endings, starts, status, undoing
 from bascule_operator.decisions.moves import (
     AddFinalizer,
@@ -35,7 +35,7 @@ def decide(observed: Observed) -> Decision:
     if subject.unfinished is not None:
         return _with_run(observed, subject.unfinished)
     if subject.undoing is not None:
-        return undoing.go_on(observed)
+        return _with_undo(observed)
     if subject.deleting:
         return _leaving(observed)
     return _idle(observed)
@@ -132,9 +132,23 @@ def _closed(observed: Observed) -> Decision:
     over = undoing.finished(subject, view, observed.now)
     if subject.deleting or subject.with_status(over).undoing is not None:
         return Project(over, then=True, urgent=True)
+    return _followed(observed, over)
+
+
+def _with_undo(observed: Observed) -> Decision:
+    """An undo workflow is intended, or goes on; its end and the start of the next wanted run are one write, too."""
+    decision, subject = undoing.go_on(observed), observed.subject
+    if not isinstance(decision, Project) or subject.deleting:
+        return decision
+    told = decision.status.compensation
+    return _followed(observed, decision.status) if told is not None and told.state.settled else decision
+
+
+def _followed(observed: Observed, over: RunStatus) -> Decision:
+    """Tell the end together with what comes next: for no moment a new spec is said to have failed."""
     after = decide(
         Observed(
-            subject=subject.with_status(over),
+            subject=observed.subject.with_status(over),
             fresh=observed.fresh,
             grounds=observed.grounds,
             view=RunView(),

@@ -235,10 +235,17 @@ class RunsReconciler:
     ) -> tuple[RunStatus, RunStatus, list[Happening]]:
         """The status with the kind's own fields, the one in which the run ended, and what happened on the way to it."""
         complete, old = self._kind.complete, subject.status
-        new = complete(self._world, key, subject, decision.status, now.view)
         if decision.ended is None:
+            new = complete(self._world, key, subject, decision.status, now.view)
             return new, new, happenings(old, new)
         between = complete(self._world, key, subject, decision.ended, now.view)
+        if subject.undoing is None:
+            new = complete(self._world, key, subject, decision.status, now.view)
+        else:
+            # What was taken back is not on record any more when the next run is intended.
+            own = type(between).model_fields.keys() - RunStatus.model_fields.keys()
+            kept = decision.status.model_copy(update={name: getattr(between, name) for name in own})
+            new = complete(self._world, key, subject.with_status(between), kept, RunView())
         return new, between, happenings(old, between) + happenings(between, new)
 
     def _tell(self, key: Key, body: Json, old: RunStatus, new: RunStatus, happened: list[Happening]) -> None:

@@ -241,6 +241,11 @@ ENDED = [
         id="undone: the run has failed, and that is all",
     ),
     pytest.param(
+        observed(build().finished(Phase.FAILED).undoing().edited(), a_closed_undo()),
+        ("says", Phase.PENDING, Reason.STARTING),
+        id="... unless something else is wanted by now, which is intended in the same write",
+    ),
+    pytest.param(
         observed(build().finished(Phase.FAILED, "Succeeded").edited()),
         ("says", Phase.PENDING, Reason.STARTING),
         id="... and what is wanted starts",
