@@ -42,7 +42,7 @@ CELLS_LIMIT = 256
 STANDING_LIMIT = 4
 """Finished runs whose patches are remembered; the oldest is forgotten first."""
 KEPT_LIMIT = 4 * 1024
-"""Bytes of `targets` and `rollback` together as JSON, at most: the status keeps them for undoing."""
+"""Bytes of `targets`, `drain` and `rollback` together as JSON, at most: the status keeps them for undoing."""
 
 
 class Mode(StrEnum):
@@ -374,6 +374,11 @@ class PatchCampaignStatus(RunStatus):
             wave.model_copy(update={"names": wave.names[:names], "cells": wave.cells[:cells]}) for wave in self.waves
         ]
         return self.model_copy(update={"targets": told, "waves": waves})
+
+    @property
+    def takes_all_back(self) -> bool:
+        # Nodes are released in any case; what becomes of patches, failurePolicy says.
+        return False
 
     @property
     def stands(self) -> bool:

@@ -441,6 +441,11 @@ class RunStatus(ApiModel):
         return self
 
     @property
+    def takes_all_back(self) -> bool:
+        """Whether a run that did not succeed, and settled, took back all that it had made."""
+        return True
+
+    @property
     def stands(self) -> bool:
         """Whether something that finished runs made stands, which deletion undoes with `onDelete: Always`."""
         return False

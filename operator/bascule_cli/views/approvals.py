@@ -19,6 +19,11 @@ from bascule_cli.views.wording import moment
 _GROUPS = 64
 _GROUP_LENGTH = 256
 _NAME_LENGTH = 40
+_REJECTED = {
+    "ImageBuild": "fails and takes back what it did",
+    "PatchCampaign": "ends, and what its earlier waves patched is kept or rolled back as spec.failurePolicy says",
+}
+"""What a rejection means to a run of each kind."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def question(item: Item, waits: WaitingFor, decision: Decision, approver: Approv
         ("until", moment(waits.until, now)),
         ("you", approver.name),
     ]
-    then = "goes on" if decision is Decision.APPROVE else "fails and takes back what it did"
+    then = "goes on" if decision is Decision.APPROVE else _REJECTED.get(item.kind.kind, "fails")
     return [
         Text(f"{clean(item.kind.kind)}/{clean(item.name)} in {clean(item.namespace)}", "bold"),
         *columns([Text(f"  {label}", "dim"), Text(clean(value))] for label, value in facts if value),

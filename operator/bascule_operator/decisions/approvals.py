@@ -15,6 +15,11 @@ from bascule_operator.decisions.views import RunState, RunView
 from bascule_operator.decisions.wording import at, stamp
 
 _UNASKED = RunView()
+_REJECTED = {
+    "ImageBuild": "fails and takes back what it made",
+    "PatchCampaign": "ends; what its earlier waves patched is kept or rolled back as spec.failurePolicy says",
+}
+"""What a rejection means to a run of each kind."""
 SKEW = timedelta(seconds=30)
 """By how much the clocks of Kubernetes and Temporal may differ before an Approval counts as too early."""
 
@@ -82,7 +87,7 @@ def decide(observed: Observed) -> AskRun | HandOver | Settle:
 def counted(approval: Approval) -> ApprovalStatus:
     """What is said to the Approval that decided."""
     spec = approval.spec
-    goes = "goes on" if spec.decision is Decision.APPROVE else "fails and takes back what it made"
+    goes = "goes on" if spec.decision is Decision.APPROVE else _REJECTED.get(spec.for_.kind, "fails")
     return ApprovalStatus(state=ApprovalState.COUNTED, reason=f"run {spec.run} has it and {goes}")
 
 

@@ -176,7 +176,8 @@ def _cancelled(status: RunStatus, run: RunRecord) -> str:
 
 
 def _took_back(status: RunStatus) -> bool:
-    return status.compensation is not None and status.compensation.state is CompensationState.SUCCEEDED
+    compensation = status.compensation
+    return status.takes_all_back and compensation is not None and compensation.state is CompensationState.SUCCEEDED
 
 
 _REASONS = {

@@ -90,13 +90,14 @@ def _is_time_zone(name: str) -> bool:
 
 def _too_large(spec: PatchCampaignSpec) -> str:
     """What the status keeps for undoing has its limit there."""
-    kept = [spec.targets.to_wire(), spec.rollback.to_wire() if spec.rollback else {}]
+    kept = [spec.targets.to_wire(), spec.rollback.to_wire() if spec.rollback else {}, spec.drain.to_wire()]
     size = sum(len(json.dumps(item).encode()) for item in kept)
     if size <= KEPT_LIMIT:
         return ""
     return (
-        f"spec.targets and spec.rollback together have {size} bytes as JSON; the limit is {KEPT_LIMIT}, since the "
-        "status keeps them for undoing: select by fewer labels, and give the rollback its files by spec.rollback.files"
+        f"spec.targets, spec.drain and spec.rollback together have {size} bytes as JSON; the limit is {KEPT_LIMIT}, "
+        "since the status keeps them for undoing: select by fewer labels, and give the rollback its files by "
+        "spec.rollback.files"
     )
 
 

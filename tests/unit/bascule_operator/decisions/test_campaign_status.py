@@ -104,6 +104,14 @@ def test_a_failure_names_targets_and_phases() -> None:
     assert message(told, ConditionType.STALLED)[1].endswith(expected)
 
 
+def test_a_campaign_that_was_halted_claims_not_to_have_taken_its_patches_back() -> None:
+    settled = {"state": "Succeeded", "completed": 2, "total": 2}
+    view = result(Phase.FAILED, FAILURE, targets=targets(4, patched=3, failed=1), compensation=settled)
+    assert message(over(campaign().running(), view))[1].endswith(
+        "1 of 1 failed; 3 of 4 targets patched, 1 failed (names unknown)"
+    )
+
+
 def test_saying_it_again_adds_nothing() -> None:
     made = campaign().running()
     told = over(made, result(Phase.FAILED, FAILURE, targets=targets(4, patched=1, failed=1, failures=[FAILED])))
