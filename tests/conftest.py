@@ -69,7 +69,7 @@ def tenant(bascule: Cluster) -> Iterator[TenantHandle]:
     """A tenant of the test's own, with a namespace, a signing key and a Temporal namespace."""
     made = installation.make_tenant(bascule, f"t-{secrets.token_hex(4)}")
     yield made
-    bascule.kubectl("delete", "imagebuilds", "--all", "-n", made.namespace, "--wait=false")
+    bascule.kubectl("delete", "imagebuilds,patchcampaigns", "--all", "-n", made.namespace, "--wait=false")
 
 
 @pytest.fixture

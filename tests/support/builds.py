@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -83,19 +84,20 @@ class ImageBuildBuilder:
         return Build(self)
 
 
-@dataclass(frozen=True)
-class Build:
-    """An applied ImageBuild, looked at through the API only."""
-
-    made: ImageBuildBuilder
+class Applied(ABC):
+    """An applied resource, looked at through the API only."""
 
     @property
-    def cluster(self) -> Cluster:
-        return self.made.cluster
-
+    @abstractmethod
+    def cluster(self) -> Cluster: ...
     @property
+    @abstractmethod
     def arguments(self) -> list[str]:
-        return ["imagebuild", self.made.name, "-n", self.made.tenant.namespace]
+        """What kubectl calls it: kind, name and namespace."""
+
+    @property
+    def name(self) -> str:
+        return self.arguments[1]
 
     def get(self) -> Body | None:
         found = self.cluster.kubectl("get", *self.arguments, "--ignore-not-found", "-o", "json")
@@ -109,7 +111,7 @@ class Build:
             if body is not None and wanted(body):
                 return body
             time.sleep(0.5)
-        raise AssertionError(f"{self.made.name}: not {what} in {seconds} s; last seen: {json.dumps(body, indent=2)}")
+        raise AssertionError(f"{self.name}: not {what} in {seconds} s; last seen: {json.dumps(body, indent=2)}")
 
     def until_over(self) -> Body:
         """The object once its run is over and its compensation settled."""
@@ -137,11 +139,26 @@ class Build:
             if self.get() is None:
                 return
             time.sleep(0.5)
-        raise AssertionError(f"{self.made.name} still there after {seconds} s: {json.dumps(self.get(), indent=2)}")
+        raise AssertionError(f"{self.name} still there after {seconds} s: {json.dumps(self.get(), indent=2)}")
 
     def annotate(self, **annotations: str) -> None:
         pairs = [f"bascule.dev/{key.replace('_', '-')}={value}" for key, value in annotations.items()]
         self.cluster.kubectl("annotate", "--overwrite", *self.arguments, *pairs)
+
+
+@dataclass(frozen=True)
+class Build(Applied):
+    """An applied ImageBuild."""
+
+    made: ImageBuildBuilder
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.made.cluster
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["imagebuild", self.made.name, "-n", self.made.tenant.namespace]
 
 
 def phase_of(body: Body) -> str:
