@@ -193,14 +193,14 @@ class BatchInput(ApiModel):
     """As far as the batch needs it."""
     wave: str
     batch: int
-    first: int
-    """Index of the first target within the wave."""
+    indices: list[int]
+    """Of the targets, within the wave."""
     targets: list[Target]
     max_parallel: int
     rollback: bool = False
     """Whether the targets are to be rolled back instead of patched."""
     timeout_seconds: int = 0
-    """Of a rollback: how long it is tried."""
+    """Of a rollback: how long it is tried. Without a rollback in the spec, targets are only released."""
     closes_at: int = 0
     """Epoch seconds from which on no target is begun; 0: never."""
     reports: int = 0
@@ -269,6 +269,20 @@ class HeldRequest(StepRequest):
     node_selector: dict[str, str] = {}
     records: list[Patched] = []
     """Runs whose memo `patched` says what is to be rolled back."""
+    files: dict[str, str] = {}
+    """As in PlanRequest: for rolling back after the run's end."""
+
+
+class RollBackRequest(StepRequest):
+    """A counterweight that the workflow carries out by itself, in batches: targets of a wave are rolled back."""
+
+    wave: str
+    patched: bool = True
+    """Whether those go back that were patched; else those only that failed, and could not be rolled back then."""
+
+
+class ReleaseHeldRequest(StepRequest):
+    """A counterweight that the workflow carries out by itself: whatever the run still holds is given back."""
 
 
 class Held(ApiModel):
@@ -278,3 +292,4 @@ class Held(ApiModel):
     """What the run, and what `effects.standing` says, patched: to roll back."""
     unknown: list[str] = []
     """What could not be found out, each a line for `left`."""
+    files: dict[str, SourcePin] = {}

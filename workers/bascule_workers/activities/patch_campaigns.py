@@ -123,7 +123,9 @@ class PatchCampaignActivities:
             unknown += lost if len(record) else []
         held = marked | {name: known.get(name, Target(name=name)) for name in leased if name not in marked}
         standing = [target for name, target in known.items() if name in record and name not in held]
-        return Done(value=Held(held=[held[name] for name in sorted(held)], patched=standing, unknown=unknown))
+        files = {use: await self._copied(request, use, name) for use, name in sorted(request.files.items())}
+        found = [held[name] for name in sorted(held)]
+        return Done(value=Held(held=found, patched=standing, unknown=unknown, files=files))
 
     async def _recorded(self, request: HeldRequest) -> tuple[PatchedNames, list[str]]:
         """What runs say that they patched; and of which nothing is known."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from bascule_api.base import ApiModel
 from bascule_api.fleets import CELLS, Target, TargetPhase
 from bascule_api.patch_campaigns import (
     CELLS_LIMIT,
@@ -72,6 +73,25 @@ class FleetWave:
         )
 
 
+class WaveSnapshot(ApiModel):
+    """A wave, for the next execution of a run that continues as new."""
+
+    state: WaveState
+    started: int | None = None
+    finished: int | None = None
+    cells: str
+    """A character for each target, however many."""
+    notable: list[TargetReport] = []
+    """Reports that say more than their phase."""
+
+
+class FleetSnapshot(ApiModel):
+    """A fleet, for the next execution of a run that continues as new."""
+
+    plan: Plan
+    waves: list[WaveSnapshot]
+
+
 @dataclass
 class Fleet:
     """All targets of a campaign, and how they stand."""
@@ -82,6 +102,18 @@ class Fleet:
     @classmethod
     def of(cls, plan: Plan) -> Fleet:
         return cls(plan, [FleetWave(wave.name, wave.targets) for wave in plan.waves])
+
+    @classmethod
+    def restored(cls, snapshot: FleetSnapshot) -> Fleet:
+        fleet = cls.of(snapshot.plan)
+        for wave, held in zip(fleet.waves, snapshot.waves, strict=True):
+            wave.state, wave.started, wave.finished = held.state, held.started, held.finished
+            wave.update(TargetReport(index=index, phase=CELLS[cell]) for index, cell in enumerate(held.cells))
+            wave.update(held.notable)
+        return fleet
+
+    def snapshot(self) -> FleetSnapshot:
+        return FleetSnapshot(plan=self.plan, waves=[_snapshot(wave) for wave in self.waves])
 
     def wave(self, name: str) -> FleetWave:
         return next(wave for wave in self.waves if wave.name == name)
@@ -148,6 +180,17 @@ class Fleet:
             )
             for _, name, report in sorted(busy, key=lambda item: item[:2])[:IN_PROGRESS_LIMIT]
         ]
+
+
+def _snapshot(wave: FleetWave) -> WaveSnapshot:
+    plain = {TargetPhase.PENDING, TargetPhase.PATCHED}
+    return WaveSnapshot(
+        state=wave.state,
+        started=wave.started,
+        finished=wave.finished,
+        cells="".join(_CELL_OF[report.phase] for report in wave.reports),
+        notable=[report for report in wave.reports if report.phase not in plain],
+    )
 
 
 def _failed(name: str, report: TargetReport) -> FailedTarget:

@@ -127,6 +127,11 @@ def batch_input_campaign(campaign: PatchCampaignInput) -> PatchCampaignInput:
     return campaign.model_copy(update={"spec": slim, "procedures": pinned, "continues": []})
 
 
+def without_rollback(campaign: PatchCampaignInput) -> PatchCampaignInput:
+    """The campaign, for targets that are only released."""
+    return campaign.model_copy(update={"spec": campaign.spec.model_copy(update={"rollback": None})})
+
+
 def reports_of_batch(targets_of_wave: int) -> int:
     """About how many reports each batch of a wave may make, so that the campaign's history stays small."""
     batches = -(-targets_of_wave // BATCH_LIMIT) or 1
@@ -163,3 +168,7 @@ def reboot_of(campaign: PatchCampaignInput, procedure: PinnedProcedure) -> Pinne
 def reference(campaign: PatchCampaignInput, target: Target) -> str:
     """What a person can look up."""
     return f"{'node' if is_node(campaign) else 'host'}/{target.name}"
+
+
+READY_SECONDS = 600
+"""How long a node has to become Ready where the spec has no `verify`."""

@@ -66,10 +66,10 @@ def message_of(steps: Sequence[StepRecord]) -> str:
 
 def bounded(progress: Progress) -> Progress:
     """The progress within PROGRESS_LIMIT: facts go first, since the result tells them too, then lists."""
-    if _size(progress) <= PROGRESS_LIMIT:
+    if size(progress) <= PROGRESS_LIMIT:
         return progress
     slim = progress.model_copy(update={"facts": {}})
-    if _size(slim) <= PROGRESS_LIMIT:
+    if size(slim) <= PROGRESS_LIMIT:
         return slim
     compensation = progress.compensation
     if compensation is not None:
@@ -79,7 +79,8 @@ def bounded(progress: Progress) -> Progress:
     return slim.model_copy(update={"compensation": compensation})
 
 
-def _size(progress: Progress) -> int:
+def size(progress: Progress) -> int:
+    """Bytes of a progress as JSON."""
     return len(json.dumps(progress.to_wire(), ensure_ascii=False).encode())
 
 

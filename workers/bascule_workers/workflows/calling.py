@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from bascule_workers.messages import Done, NotYet, StepRequest
+    from bascule_workers.messages import Done, Left, NotYet, StepRequest
     from bascule_workers.plans.progress import StepRecord
     from bascule_workers.workflows.reporting import Reporting
 
@@ -53,6 +53,12 @@ class Calling:
             retry_policy=RetryPolicy(maximum_attempts=1),
             summary=request.step,
         )
+
+    async def take_back(self, activity: Activity[Any, Left] | None, request: StepRequest) -> Done[Left] | NotYet:
+        """One attempt of a counterweight."""
+        if activity is None:
+            raise NotImplementedError(f"{self.kind} has no counterweight that it carries out by itself")
+        return await self.call(activity, request)
 
     async def finished(self, work: asyncio.Task[None]) -> None:
         """Wait for what has to come to its end. A cancellation meanwhile changes nothing."""

@@ -44,6 +44,8 @@ class Reporting:
         """Set by whoever changes what may be told."""
         self.stirred = False
         """Set by whoever changes something that is likely to be followed by more within moments."""
+        self.more: dict[str, Any] = {}
+        """Other memos, to be upserted along with the next progress."""
 
     async def go_on(self, progress: Callable[[], Progress]) -> None:
         """Tell the progress at the end of each activation in which it changed, once."""
@@ -80,7 +82,8 @@ class Reporting:
     def _upsert(self, progress: Progress, more: dict[str, Any]) -> None:
         self._told, self._told_at = progress, workflow.time()
         told = bounded(progress.model_copy(update={"number": self.number}))
-        workflow.upsert_memo({names.MEMO_PROGRESS: told.to_wire(), **more})
+        workflow.upsert_memo({names.MEMO_PROGRESS: told.to_wire(), **self.more, **more})
+        self.more = {}
         updates: list[SearchAttributeUpdate[Any]] = [
             UPDATED_AT.value_set(workflow.now()),
             PHASE.value_set(told.phase),

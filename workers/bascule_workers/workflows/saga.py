@@ -28,7 +28,8 @@ class Counterweight:
     """How one effect is taken back. Registered before the effect may half-happen; it must bear finding nothing."""
 
     name: str
-    activity: Counter
+    activity: Counter | None
+    """None: the workflow carries it out by itself."""
     request: StepRequest
     when: When
     step: str = ""
@@ -45,15 +46,15 @@ class Saga:
 
     stack: list[Counterweight] = field(default_factory=list)
 
-    def release(self, name: str, activity: Counter, request: StepRequest, **more: Any) -> None:
+    def release(self, name: str, activity: Counter | None, request: StepRequest, **more: Any) -> None:
         """Register what always runs at the end. The same name again replaces the request, in its old place."""
         self._put(Counterweight(name, activity, request, When.ALWAYS, **more))
 
-    def release_unfinished(self, name: str, activity: Counter, request: StepRequest, **more: Any) -> None:
+    def release_unfinished(self, name: str, activity: Counter | None, request: StepRequest, **more: Any) -> None:
         """Register what runs at every end but a success."""
         self._put(Counterweight(name, activity, request, When.UNFINISHED, **more))
 
-    def undo(self, name: str, activity: Counter, request: StepRequest, **more: Any) -> None:
+    def undo(self, name: str, activity: Counter | None, request: StepRequest, **more: Any) -> None:
         """Register what runs on failure and cancellation."""
         self._put(Counterweight(name, activity, request, When.UNDO, **more))
 

@@ -66,7 +66,7 @@ class Settling:
                 self.message = entry.name + (f": {self._last_error}" if errors else "")
                 run.touch()
             try:
-                report = await run.call(entry.activity, request)
+                report = await run.take_back(entry.activity, request)
             except ActivityError as error:
                 errors += 1
                 run.quiet = False
@@ -102,6 +102,10 @@ class Settling:
         if not left.items:
             run.undone(entry.name)
         run.touch()
+
+    def seconds_left(self, run: Calling) -> int:
+        """Until the deadline; what begins after it still gets a minute."""
+        return max(60, (self._deadline or 0) - run.now())
 
     def _is_late(self, run: Calling) -> bool:
         return self._deadline is not None and run.now() >= self._deadline

@@ -1,7 +1,4 @@
-"""The one step loop that every workflow uses, and where a run pauses: suspension and gates.
-
-Everything that people may want to know is a value here, so that the memo can carry it; Temporal's own retries are off.
-"""
+"""The steps of a run, and where it pauses: suspension and gates."""
 
 from __future__ import annotations
 
@@ -10,25 +7,21 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api import names
     from bascule_api.conditions import StepState
     from bascule_api.progress import ApprovalMessage, Desired, RunInput, WaitingProgress
-    from bascule_api.runs import ApprovalSpec, Failure
-    from bascule_workers.messages import Done, NotYet
-    from bascule_workers.plans import failures
+    from bascule_api.runs import ApprovalSpec
     from bascule_workers.plans.progress import StepRecord
-    from bascule_workers.workflows.calling import Activity, Calling, R, T
+    from bascule_workers.workflows.calling import Activity, R, T
     from bascule_workers.workflows.gates import ApprovalGate
-    from bascule_workers.workflows.trouble import Ended, Trouble, trouble_of
-
-SERVICE_LIMIT = timedelta(minutes=15)
-"""How long a step that only needs a service goes on trying."""
+    from bascule_workers.workflows.repeating import SERVICE_LIMIT, Repeating
+    from bascule_workers.workflows.trouble import Ended
 
 
-class Stepping(Calling):
+class Stepping(Repeating):
     """Carries out steps, with retries and waits as durable timers."""
 
     def __init__(self, given: RunInput, steps: list[str]) -> None:
@@ -42,6 +35,8 @@ class Stepping(Calling):
         self._gate: ApprovalGate | None = None
         self._parked = 0
         self._working = 0
+        self._gates: dict[str, str] = {}
+        """Steps at which the run waits for something besides people, and what that gate is called."""
 
     def stir(self) -> None:
         """Something changed that soon changes again, unless there is trouble: it is told with what follows."""
@@ -55,11 +50,13 @@ class Stepping(Calling):
         *,
         limit: timedelta | None = SERVICE_LIMIT,
         ends: bool = True,
+        gate: str = "",
     ) -> T:
         """Carry out a step: one activity, again and again until it is done.
 
         Waits and retries are durable timers. `limit` bounds how long trouble is waited out; None leaves that to the
-        run's timeout. With `ends=False` another activity of the same step follows. Raises Ended.
+        run's timeout. With `ends=False` another activity of the same step follows. `gate`: the run waits at this gate
+        meanwhile, and its timeout stands still. Raises Ended.
         """
         await self._boundary()
         # A step that only needs a service is over within moments, as a rule.
@@ -67,9 +64,9 @@ class Stepping(Calling):
         record = self.steps[name]
         record.state, record.started = StepState.RUNNING, record.started or self.now()
         tell()
-        self._working += 1
+        self._begin_work(name, gate)
         try:
-            value = await self._repeated(record, activity, request, limit)
+            value = await self.repeated(record, activity, request, limit)
         except Ended as ended:
             record.state, record.message = StepState.FAILED, ended.failure.message
             raise
@@ -81,9 +78,22 @@ class Stepping(Calling):
             record.state, record.note = (StepState.SUCCEEDED if ends else StepState.RUNNING), ""
             return value
         finally:
-            self._working -= 1
+            self._end_work(name)
             record.finished = self.now() if record.state != StepState.RUNNING else None
             tell()
+
+    def _begin_work(self, name: str, gate: str) -> None:
+        if gate:
+            self._gates[name] = gate
+            self._parked += 1
+        else:
+            self._working += 1
+
+    def _end_work(self, name: str) -> None:
+        if self._gates.pop(name, ""):
+            self._parked -= 1
+        else:
+            self._working -= 1
 
     def not_needed(self, name: str, reason: str) -> None:
         """A step turned out to have nothing to do here."""
@@ -91,62 +101,14 @@ class Stepping(Calling):
         record.state, record.message = StepState.SKIPPED, reason
         self.stir()
 
-    async def _repeated(self, record: StepRecord, activity: Activity[R, T], request: R, limit: timedelta | None) -> T:
-        begun, errors = workflow.time(), 0
-        record.attempts = record.attempts or 1
-        while True:
-            try:
-                report = await self.call(activity, request)
-            except ActivityError as error:
-                self._check_ending()
-                errors += 1
-                trouble = trouble_of(error)
-                record.note = failures.shortened(f"attempt {record.attempts}: {trouble.message}")
-                record.log = trouble.log or record.log
-                self._raise_if_final(record.name, trouble, workflow.time() - begun, limit)
-                request = request.model_copy(update=trouble.next_attempt(request.job_attempt))
-                # Counted as it is decided, not as it begins: one change to tell instead of two.
-                record.attempts += 1
-                await self._pause(failures.backoff(errors))
-                continue
-            self._check_ending()
-            if isinstance(report, Done):
-                record.log, record.message = report.log or record.log, report.message or record.message
-                return report.value
-            errors = 0
-            request = await self._not_yet(record, request, report)
-
-    async def _not_yet(self, record: StepRecord, request: R, report: NotYet) -> R:
-        """Show what is waited for, and wait. Returns the request to go on with."""
-        record.note = failures.shortened(report.reason)
-        self._waiting = None
-        if report.waits_for is not None:
-            self._waiting = WaitingProgress(
-                gate=record.name, kind=report.waits_for, subject=report.subject, detail=record.note, since=self.now()
-            )
-        self.touch()
-        if report.again_after:
-            await self._pause(report.again_after)
-        self._waiting = None
-        return request.model_copy(update={"note": report.reason or "running", "cursor": report.cursor})
-
-    def _raise_if_final(self, step: str, trouble: Trouble, spent: float, limit: timedelta | None) -> None:
-        too_long = limit is not None and spent > limit.total_seconds()
-        if trouble.retryable and not too_long:
-            return
-        message = f"{trouble.message} (tried for {round(spent)} s)" if too_long else trouble.message
-        failure = Failure(
-            step=step, type=trouble.type, message=message[:1024], retryable=trouble.retryable, log=trouble.log_end
-        )
-        raise Ended(failure, trouble.results)
-
-    async def _pause(self, seconds: float) -> None:
-        self.touch()
-        await workflow.sleep(seconds)
+    def go_on(self, record: StepRecord) -> None:
         self._check_ending()
 
+    def waits(self, record: StepRecord, waiting: WaitingProgress | None) -> None:
+        gate = self._gates.get(record.name)
+        self._waiting = waiting.model_copy(update={"gate": gate}) if waiting and gate else waiting
+
     def _check_ending(self) -> None:
-        """A cancellation can meet an activity that ends by itself at the same moment: then it is delivered here."""
         if self._ending:
             raise asyncio.CancelledError
 
