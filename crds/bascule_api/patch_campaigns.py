@@ -333,6 +333,8 @@ class PatchCampaignEffects(ApiModel):
     """What takes the patch back on a target."""
     targets: Targets | None = None
     """What was patched, for finding it again."""
+    drain: Drain = Drain()
+    """How pods leave a node before it is rolled back."""
     node_selector: Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=16)] = {}
     """The Tenant's as the run has it: what is given back is given back wherever the Tenant may patch by now."""
     standing: Annotated[list[Patched], Field(max_length=STANDING_LIMIT, json_schema_extra=ATOMIC)] = []

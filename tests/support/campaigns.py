@@ -6,13 +6,20 @@ from typing import Any
 from uuid import uuid4
 
 from bascule_api.patch_campaigns import PatchCampaignInput
+from bascule_api.procedures import PinnedProcedure
 from tests.support.runs import procedure
 
-PATCH = procedure("patch", "PatchCampaign/patch", placement="OnTarget", reboot="reboot")
-ROLLBACK = procedure("rollback", "PatchCampaign/rollback", placement="OnTarget")
-REBOOT = procedure("reboot", "PatchCampaign/reboot", placement="OnTarget")
-SMOKE = procedure("smoke", "PatchCampaign/verify", placement="OnTarget")
-JUDGE = procedure("judge", "PatchCampaign/gate")
+
+def _for(use: str, name: str = "", **spec: Any) -> PinnedProcedure:
+    """A Procedure whose image says what it is for."""
+    return procedure(name or use, f"PatchCampaign/{use}", template={"container": {"image": use}}, **spec)
+
+
+PATCH = _for("patch", placement="OnTarget", reboot="reboot")
+ROLLBACK = _for("rollback", placement="OnTarget")
+REBOOT = _for("reboot", placement="OnTarget")
+SMOKE = _for("verify", "smoke", placement="OnTarget")
+JUDGE = _for("gate", "judge")
 PROCEDURES = {pinned.name: pinned for pinned in (PATCH, ROLLBACK, REBOOT, SMOKE, JUDGE)}
 
 

@@ -146,6 +146,13 @@ class HttpCheckRequest(TargetRequest):
     timeout_seconds: int
 
 
+class StopTargetRequest(TargetRequest):
+    """`patch_target.stop`: stop the target's Jobs that are at work. NotYet while one is still ending."""
+
+    finished_too: bool = False
+    """Whether those that are over go as well: then the same can be carried out once more."""
+
+
 class ReleaseTargetRequest(TargetRequest):
     """`patch_target.release`: stop the target's Jobs, uncordon the node if this run cordoned it, take the marks off,
     give the Lease back. Bears finding nothing, whoever the node belongs to."""
@@ -166,6 +173,7 @@ class TargetReport(ApiModel):
     since: int = 0
     message: str = ""
     failed_in: TargetPhase | None = None
+    """Set as soon as it has failed, also while it is being taken back."""
     type: FailureType | None = None
     """Of a failure."""
     rolled_back: bool = False
@@ -201,6 +209,8 @@ class BatchInput(ApiModel):
     """Whether the targets are to be rolled back instead of patched."""
     timeout_seconds: int = 0
     """Of a rollback: how long it is tried. Without a rollback in the spec, targets are only released."""
+    may_fail: int = 0
+    """How many targets may fail. With one more, no other is begun; until then the parent hears of each at once."""
     closes_at: int = 0
     """Epoch seconds from which on no target is begun; 0: never."""
     reports: int = 0

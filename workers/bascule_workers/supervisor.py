@@ -20,17 +20,28 @@ from bascule_codec import Keyring, data_converter
 from bascule_telemetry import traces
 from bascule_workers import metrics
 from bascule_workers.activities.attestations import AttestationActivities
+from bascule_workers.activities.gates import GateActivities
 from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
+from bascule_workers.activities.patch_campaigns import CampaignPorts, PatchCampaignActivities
 from bascule_workers.activities.patch_targets import PatchTargetActivities, PatchTargetPorts
 from bascule_workers.activities.publications import PublicationActivities
 from bascule_workers.activities.runs import RunActivities
+from bascule_workers.adapters.temporal_records import TemporalRecords
 from bascule_workers.decoding import UndecodableInputError, strict_about_inputs
 from bascule_workers.interceptors import StepInterceptor
 from bascule_workers.ports.audit import Audit
 from bascule_workers.ports.policy import Policy
 from bascule_workers.workflows.image_builds import ImageBuildUndoWorkflow, ImageBuildWorkflow
+from bascule_workers.workflows.patch_batches import PatchBatchWorkflow
+from bascule_workers.workflows.patch_campaigns import PatchCampaignUndoWorkflow, PatchCampaignWorkflow
 
-WORKFLOWS: list[type] = [ImageBuildWorkflow, ImageBuildUndoWorkflow]
+WORKFLOWS: list[type] = [
+    ImageBuildWorkflow,
+    ImageBuildUndoWorkflow,
+    PatchCampaignWorkflow,
+    PatchBatchWorkflow,
+    PatchCampaignUndoWorkflow,
+]
 """Every kind's workflow, and what takes it back."""
 MAX_BACKOFF_SECONDS = 30.0
 MAX_ACTIVITIES = 1000
@@ -188,9 +199,12 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
     name = tenant.metadata.name
     runs = RunActivities(equipment.ports.objects, equipment.ports.steps)
     ports = equipment.ports
-    holders = [runs, ImageBuildActivities(ports), PublicationActivities(ports), AttestationActivities(ports)]
+    builds = (ImageBuildActivities(ports), PublicationActivities(ports), AttestationActivities(ports))
+    holders: list[object] = [runs, *builds]
     if equipment.targets is not None:
-        holders.append(PatchTargetActivities(equipment.targets))
+        targets = equipment.targets
+        campaigns = CampaignPorts(targets.nodes, targets.leases, targets.objects, TemporalRecords(client))
+        holders += [PatchCampaignActivities(campaigns), PatchTargetActivities(targets), GateActivities(targets)]
     return Worker(
         strict_about_inputs(client),
         task_queue=names.task_queue(name),

@@ -84,6 +84,7 @@ def _intended(
     return PatchCampaignEffects(
         rollback=spec.rollback,
         targets=spec.targets,
+        drain=spec.drain,
         node_selector=tenant.spec.node_selector if tenant else {},
         standing=effects.standing if effects else [],
     )

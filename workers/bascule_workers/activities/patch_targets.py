@@ -31,6 +31,7 @@ from bascule_workers.patch_campaigns import (
     JobReport,
     ReadyRequest,
     ReleaseTargetRequest,
+    StopTargetRequest,
     TargetJobRequest,
     TargetRequest,
 )
@@ -185,6 +186,20 @@ class PatchTargetActivities:
         if node.ready:
             return Done(value=Left())
         return NotYet(reason=f"the node {node.name} is not Ready", waits_for=WaitKind.CHECK, subject=node.name)
+
+    @activity.defn(name="patch_target.stop")
+    async def stop(self, request: StopTargetRequest) -> Done[Left] | NotYet:
+        """Stop the target's Jobs that are at work, before something else is done there."""
+        stopped = await self._ports.steps.stop(
+            request.tenant.steps_namespace,
+            _run(request),
+            finished_too=request.finished_too,
+            limit_seconds=STOP_SECONDS,
+            target=names.target_label(request.target.name),
+        )
+        if stopped.remaining and await self._may_still_end(request):
+            return NotYet(reason=f"waiting for {failures.listed(stopped.remaining)} to stop")
+        return Done(value=Left(found=stopped.found))
 
     @activity.defn(name="patch_target.release")
     async def release(self, request: ReleaseTargetRequest) -> Done[Left] | NotYet:

@@ -129,6 +129,15 @@ class Fleet:
     def failed(self) -> int:
         return self.count(TargetPhase.FAILED)
 
+    @property
+    def failing(self) -> int:
+        """Targets that failed, with those that are still being taken back."""
+        return sum(
+            report.failed_in is not None or report.phase == TargetPhase.FAILED
+            for wave in self.waves
+            for report in wave.reports
+        )
+
     def patched_names(self) -> list[str]:
         """Targets that this run patched and that stay patched."""
         return [

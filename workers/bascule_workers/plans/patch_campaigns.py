@@ -14,12 +14,16 @@ from bascule_api.patch_campaigns import (
     Mode,
     PatchCampaignInput,
     PatchCampaignSpec,
+    PatchCampaignUndoInput,
+    Patched,
     PatchStep,
+    Targets,
     Wave,
 )
 from bascule_api.procedures import PinnedProcedure
 from bascule_workers.messages import SecretUse
-from bascule_workers.patch_campaigns import PlanRequest
+from bascule_workers.patch_campaigns import GateRequest, HeldRequest, PlanRequest
+from bascule_workers.plans import measurements
 
 PLAN = "plan"
 PATCH, ROLLBACK, VERIFY, REBOOT = "patch", "rollback", "verify", "reboot"
@@ -66,6 +70,19 @@ def _gate_secret(index: int, gate: Gate) -> SecretUse | None:
     else:
         return None
     return SecretUse(field=f"spec.gates[{index}].{kind}", name=name, use="http", hosts=[urlsplit(url).netloc])
+
+
+def gate_request(campaign: PatchCampaignInput, step: str, gate: Gate) -> GateRequest:
+    index = campaign.spec.gates.index(gate)
+    secret = _gate_secret(index, gate)
+    procedure = campaign.procedures.get(gate.procedure.name) if gate.procedure else None
+    return GateRequest(
+        **common(campaign, step),
+        gate=gate,
+        header=secret.field if secret else "",
+        procedure=procedure,
+        timeout_seconds=measurements.longest(gate, procedure.spec.timeout if procedure else None),
+    )
 
 
 def order(spec: PatchCampaignSpec) -> str:
@@ -172,3 +189,63 @@ def reference(campaign: PatchCampaignInput, target: Target) -> str:
 
 READY_SECONDS = 600
 """How long a node has to become Ready where the spec has no `verify`."""
+
+
+# After a run's end
+
+
+def undo_common(undo: PatchCampaignUndoInput, step: str) -> dict[str, Any]:
+    return {"run": undo.run, "tenant": undo.tenant, "step": step}
+
+
+def undo_campaign(undo: PatchCampaignUndoInput) -> PatchCampaignInput:
+    """What batches need for taking back: no more than the record that the operator keeps."""
+    effects = undo.effects
+    rollback = effects.rollback if effects.rollback and effects.rollback.procedure in undo.procedures else None
+    nothing = PatchStep(procedure="nothing")
+    spec = PatchCampaignSpec(
+        targets=effects.targets or Targets(),
+        patch=effects.rollback or nothing,
+        rollback=rollback if undo.undo else None,
+        drain=effects.drain,
+    )
+    return PatchCampaignInput(
+        run=undo.run,
+        tenant=undo.tenant,
+        timeout_seconds=undo.timeout_seconds,
+        spec=spec,
+        procedures=undo.procedures,
+        node_selector=undo.node_selector,
+    )
+
+
+def undo_request(undo: PatchCampaignUndoInput, *, standing: bool) -> HeldRequest:
+    """Look for what runs patched, or for what the run itself holds."""
+    effects = undo.effects
+    rollback = effects.rollback if undo.undo else None
+    records = list(effects.standing)
+    if undo.workflow_id and undo.workflow_id not in {record.workflow_id for record in records}:
+        records.append(Patched(run=undo.run.number, workflow_id=undo.workflow_id, run_id=undo.workflow_run_id))
+    return HeldRequest(
+        **undo_common(undo, PLAN),
+        targets=effects.targets,
+        node_selector=undo.node_selector,
+        records=records if standing else [],
+        files={ROLLBACK: rollback.files.name} if rollback and rollback.files else {},
+    )
+
+
+def undo_secrets(undo: PatchCampaignUndoInput) -> list[SecretUse]:
+    """The keys that a rollback logs in with, as they are now."""
+    inventory = undo.effects.targets.inventory if undo.effects.targets else None
+    if inventory is None or inventory.secret_ref is None:
+        return []
+    return [SecretUse(field="spec.targets.inventory.secretRef", name=inventory.secret_ref.name, use="ssh")]
+
+
+def undo_problem(undo: PatchCampaignUndoInput) -> str:
+    """Why nothing can be rolled back."""
+    rollback = undo.effects.rollback
+    if rollback is None:
+        return "there is no rollback"
+    return undo.unpinned.get(rollback.procedure, f"there is no Procedure {rollback.procedure}")

@@ -12,10 +12,12 @@ from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api.fleets import Target, TargetPhase
+    from bascule_api.gates import HttpCheck
     from bascule_api.patch_campaigns import PatchStep
     from bascule_api.procedures import PinnedProcedure
     from bascule_api.progress import WaitingProgress
     from bascule_api.runs import Failure, FailureType
+    from bascule_workers.activities.gates import GateActivities
     from bascule_workers.activities.patch_targets import PatchTargetActivities
     from bascule_workers.patch_campaigns import (
         Acquired,
@@ -23,9 +25,11 @@ with workflow.unsafe.imports_passed_through():
         BatchInput,
         BootRequest,
         DrainRequest,
+        HttpCheckRequest,
         JobReport,
         ReadyRequest,
         ReleaseTargetRequest,
+        StopTargetRequest,
         TargetJobRequest,
         TargetReport,
     )
@@ -64,6 +68,8 @@ class AtTarget(StepRecord):
         self.releases_only = False
         self.patching = False
         """Whether its patch has begun."""
+        self.failing: dict[str, Any] = {}
+        """Once it has failed: in which phase, and why."""
         self.told: TargetReport | None = None
         """Of its end."""
         self.changed: Callable[[AtTarget], None] = lambda _: None
@@ -111,8 +117,7 @@ class AtTarget(StepRecord):
     async def _acquire(self) -> None:
         self._begins(TargetPhase.ACQUIRING)
         # Another campaign may hold it for as long as it likes: how long this one waits, its own timeout says.
-        bound = Bound(self._given.timeout_seconds, FailureType.STEP_FAILED) if self._given.rollback else None
-        self._boot_id = (await self._acquired(bound)).boot_id
+        self._boot_id = (await self._acquired(self._patience if self.settled else None)).boot_id
 
     async def _acquired(self, bound: Bound | None = None) -> Acquired:
         return await self._do(PatchTargetActivities.acquire, AcquireRequest(**self._common()), bound=bound)
@@ -169,6 +174,7 @@ class AtTarget(StepRecord):
             timeout, trouble = min(timeout, round(LOST_REBOOT)), ended.failure.message
         if self._node:
             await self._rebooted(timeout, trouble)
+            self._boot_id = (await self._acquired()).boot_id
 
     async def _rebooted(self, seconds: int, trouble: str) -> None:
         request = BootRequest(**self._common(), boot_id=self._boot_id)
@@ -191,14 +197,15 @@ class AtTarget(StepRecord):
             except Ended as ended:
                 raise self._not_verified(ended.failure) from None
         if verify is not None and verify.http is not None:
-            await self._check_http()
+            await self._check_http(verify.http, verify.timeout.seconds)
 
     def _not_verified(self, failure: Failure) -> Ended:
         unfit = (FailureType.STEP_FAILED, FailureType.STEP_TIMED_OUT)
         return self._ended(FailureType.TARGET_NOT_READY if failure.type in unfit else failure.type, failure.message)
 
-    async def _check_http(self) -> None:
-        raise NotImplementedError
+    async def _check_http(self, check: HttpCheck, seconds: int) -> None:
+        request = HttpCheckRequest(**self._common(), check=check, timeout_seconds=seconds)
+        await self._do(GateActivities.check_http, request)
 
     async def _ready(self) -> None:
         """Whether a node is Ready. Of a host that is not known: what `verify` says has to do."""
@@ -224,6 +231,8 @@ class AtTarget(StepRecord):
             # Nothing has been done to it.
             await self._end(TargetPhase.SKIPPED if gone else TargetPhase.PENDING, message=message if gone else "")
             return
+        if failure is not None:
+            self.failing = {"failed_in": at, "type": failure.type, "message": failures.shortened(message)}
         rolled_back = False
         if self.patching and not gone and rollback and not self.releases_only:
             trouble = await self._taken_back(rollback)
@@ -243,7 +252,12 @@ class AtTarget(StepRecord):
 
     async def _taken_back(self, rollback: PatchStep) -> str:
         """Carry the rollback out. Returns what went wrong."""
+        self._begins(TargetPhase.ROLLING_BACK)
+        # A rollback that failed before is over, and would be taken for this one.
+        stop = StopTargetRequest(**self._common(), finished_too=self._given.rollback)
         try:
+            # What was given up in the midst of its patch, or lost, may still be at it.
+            await self._do(PatchTargetActivities.stop, stop, bound=self._patience)
             await self._carried_out(TargetPhase.ROLLING_BACK, plans.ROLLBACK, rollback)
             await self._ready()
         except Ended as ended:
@@ -254,11 +268,10 @@ class AtTarget(StepRecord):
         """Release the target, and say how it ended."""
         failed = phase == TargetPhase.FAILED
         self._begins(TargetPhase.RELEASING)
-        seconds = self._given.timeout_seconds or self._campaign.compensation.timeout.seconds
         request = ReleaseTargetRequest(**self._common(), keep_jobs=failed)
         held = False
         try:
-            await self._do(PatchTargetActivities.release, request, bound=Bound(seconds, FailureType.STEP_FAILED))
+            await self._do(PatchTargetActivities.release, request, bound=self._patience)
         except Ended as ended:
             held = True
             message = "; ".join(part for part in (message, f"not released: {ended.failure.message}") if part)
@@ -280,8 +293,8 @@ class AtTarget(StepRecord):
 
     def report(self) -> TargetReport:
         """How it stands."""
-        note = failures.shortened(self.note, 160)
-        return self.told or TargetReport(index=self.index, phase=self.phase, since=self.since, message=note)
+        told = {"message": failures.shortened(self.note, 160)} | self.failing
+        return self.told or TargetReport(index=self.index, phase=self.phase, since=self.since, **told)
 
     def waits(self, waiting: WaitingProgress | None) -> None:
         self.changed(self)
@@ -290,6 +303,12 @@ class AtTarget(StepRecord):
         """Raise asyncio.CancelledError if the target was given up."""
         if self.cancelled and not self.settled:
             raise asyncio.CancelledError
+
+    @property
+    def _patience(self) -> Bound:
+        """How long is tried what takes back."""
+        seconds = self._given.timeout_seconds or self._campaign.compensation.timeout.seconds
+        return Bound(seconds, FailureType.STEP_FAILED)
 
     def _begins(self, phase: TargetPhase) -> None:
         self.phase, self.since, self.note, self.attempts = phase, self._batch.now(), "", 0
@@ -305,7 +324,7 @@ class AtTarget(StepRecord):
         self.go_on()
         if self.settled:
             # What takes back is tried for longer than what may fail.
-            limit = timedelta(seconds=self._given.timeout_seconds or self._campaign.compensation.timeout.seconds)
+            limit = timedelta(seconds=self._patience.seconds)
         return await self._batch.repeated(self, activity, request, limit, bound)
 
     def _common(self) -> dict[str, Any]:

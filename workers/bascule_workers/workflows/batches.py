@@ -141,7 +141,7 @@ class Batches:
         batch.reported = report.number
         self._take_in(batch, report.targets)
         self.news = True
-        self._changed(any(target.phase == TargetPhase.FAILED for target in report.targets))
+        self._changed(any(target.failed_in is not None for target in report.targets))
 
     def _take_in(self, batch: Batch, reports: Sequence[TargetReport]) -> None:
         known = [report for report in reports if report.index in batch.before]
@@ -192,9 +192,12 @@ class Batches:
                 left = max(60, round(until - workflow.time()))
                 mine.append(self.begin(wave, chosen, share, rollback=True, timeout_seconds=left, release=release_only))
                 rest, free = rest[len(chosen) :], free - share
-            over = sum(batch.number not in self.running for batch in mine)
-            await workflow.wait_condition(lambda: sum(batch.number not in self.running for batch in mine) > over)
+            await self._one_ends(mine)
         return [told for index in indices if (told := self._left(wave, index))]
+
+    async def _one_ends(self, batches: Sequence[Batch]) -> None:
+        at_work = {batch.number for batch in batches} & self.running.keys()
+        await workflow.wait_condition(lambda: not at_work <= self.running.keys())
 
     def _left(self, wave: FleetWave, index: int) -> str:
         report = wave.reports[index]

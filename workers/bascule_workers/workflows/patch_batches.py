@@ -94,7 +94,8 @@ class PatchBatchWorkflow(Repeating):
             return False
         closes = self.batch.closes_at
         full = workflow.info().get_current_history_length() > HISTORY_LIMIT
-        return self._cancelled or self._halted is not None or full or bool(closes and self.now() >= closes)
+        failed = sum(bool(at.failing) for at in self.targets) > self.batch.may_fail
+        return self._cancelled or self._halted is not None or failed or full or bool(closes and self.now() >= closes)
 
     def _cancel(self) -> None:
         """Give up what has begun; what is on its way back already goes on."""
@@ -122,7 +123,7 @@ class PatchBatchWorkflow(Repeating):
 
     def _note(self, at: AtTarget) -> None:
         self._changed[at.index] = at
-        self._urgent = self._urgent or at.phase == TargetPhase.FAILED
+        self._urgent = self._urgent or at.phase == TargetPhase.FAILED or bool(at.failing)
 
     async def _report(self) -> None:
         """Tell the campaign how the targets stand: at once of failures, else at a pace that its history bears."""

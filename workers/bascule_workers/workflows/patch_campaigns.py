@@ -17,15 +17,25 @@ with workflow.unsafe.imports_passed_through():
         Mode,
         PatchCampaignInput,
         PatchCampaignResult,
+        PatchCampaignUndoInput,
         Wave,
         WaveState,
     )
-    from bascule_api.progress import PROGRESS_LIMIT, Progress, WaitingProgress
+    from bascule_api.progress import PROGRESS_LIMIT, Progress, UndoResult, WaitingProgress
     from bascule_api.runs import Failure, FailureType
     from bascule_workers.activities.gates import GateActivities
     from bascule_workers.activities.patch_campaigns import PatchCampaignActivities
     from bascule_workers.activities.runs import RunActivities
-    from bascule_workers.messages import Done, Left, NotYet, PrepareRequest, ReleaseRequest, StepRequest, StopJobsRequest
+    from bascule_workers.messages import (
+        Done,
+        Earlier,
+        Left,
+        NotYet,
+        PrepareRequest,
+        ReleaseRequest,
+        StepRequest,
+        StopJobsRequest,
+    )
     from bascule_workers.patch_campaigns import (
         BatchReport,
         HeldRequest,
@@ -40,14 +50,16 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.plans.progress import size
     from bascule_workers.workflows.batches import Batches
     from bascule_workers.workflows.calling import Activity
-    from bascule_workers.workflows.held import PARALLEL, given_back
+    from bascule_workers.workflows.held import HELD as HELD_WAVE
+    from bascule_workers.workflows.held import PARALLEL, given_back, looked_up
     from bascule_workers.workflows.run import Run
     from bascule_workers.workflows.trouble import Ended
-    from bascule_workers.workflows.undo import LAST_WORDS
+    from bascule_workers.workflows.undo import LAST_WORDS, Undo
 
 CREDENTIALS = "delete the run's copies"
 JOBS = "stop the run's Jobs"
 HELD = "release what is held"
+STANDING = "roll back what was patched"
 HISTORY_LIMIT = 1_000
 """Events from which on the next wave gets a history of its own."""
 LONGEST_WINDOW_WAIT = 86_400
@@ -159,12 +171,12 @@ class PatchCampaignWorkflow(Run):
         allowed = plans.allowed_failures(self.campaign.spec, fleet.total)
         parallel = plans.parallel(spec, len(wave.targets))
         try:
-            while fleet.failed <= allowed and (self.batches.running or self.batches.waiting(wave)):
+            while fleet.failing <= allowed and (self.batches.running or self.batches.waiting(wave)):
                 if not self.batches.running:
                     await self._boundary()
                     await self._window(wave)
                     wave.state = WaveState.RUNNING
-                self._hand_out(wave, parallel)
+                self._hand_out(wave, parallel, allowed - fleet.failing)
                 await self._news()
                 self._check_ending()
                 await self._take_care_of_lost(wave)
@@ -179,7 +191,7 @@ class PatchCampaignWorkflow(Run):
         if fleet.failed > allowed:
             raise Ended(_too_many(plans.wave_step(wave.name), fleet, allowed))
 
-    def _hand_out(self, wave: FleetWave, parallel: int) -> None:
+    def _hand_out(self, wave: FleetWave, parallel: int, may_fail: int) -> None:
         """Begin as many batches as there may be targets at work."""
         if self._desired.suspended or (self._closes_at and self.now() >= self._closes_at):
             return
@@ -189,7 +201,7 @@ class PatchCampaignWorkflow(Run):
         while waiting and (share := plans.share_of_batch(free, parallel)):
             chosen = waiting[: plans.batch_size(share)]
             share = min(share, len(chosen))
-            self.batches.begin(wave, chosen, share, closes_at=self._closes_at)
+            self.batches.begin(wave, chosen, share, closes_at=self._closes_at, may_fail=may_fail)
             waiting, free = waiting[len(chosen) :], free - share
 
     async def _news(self) -> None:
@@ -291,8 +303,8 @@ class PatchCampaignWorkflow(Run):
 
     def _goes_back(self, outcome: Phase) -> set[str]:
         """Names of the waves whose patched targets are rolled back."""
-        assert_known = self.fleet.waves if self.fleet else []
-        begun = [wave.name for wave in assert_known if wave.started is not None]
+        waves = self.fleet.waves if self.fleet else []
+        begun = [wave.name for wave in waves if wave.started is not None]
         if outcome == Phase.CANCELLED:
             return set(begun) if workflow.cancellation_reason() == names.CANCEL_DELETED else set()
         if outcome == Phase.SUCCEEDED or (self.failure and self.failure.type == FailureType.RUN_TIMED_OUT):
@@ -301,7 +313,7 @@ class PatchCampaignWorkflow(Run):
             case FailureAction.ROLLBACK_ALL:
                 return set(begun)
             case FailureAction.ROLLBACK_WAVE:
-                return {wave.name for wave in assert_known if wave.state == WaveState.FAILED}
+                return {wave.name for wave in waves if wave.state == WaveState.FAILED}
             case FailureAction.HALT:
                 return set()
 
@@ -361,7 +373,7 @@ class PatchCampaignWorkflow(Run):
             self.stir()
 
     def _record(self, fleet: Fleet, *, whole: bool = False) -> None:
-        """Have the memo say what was patched: now and then as it grows, so that all of its versions together are few."""
+        """Have the memo say what was patched: now and then as it grows, so that its versions are few."""
         standing = fleet.patched_names()
         grown = abs(len(standing) - self._recorded)
         if grown >= max(1, self._recorded // 8) or (whole and grown):
@@ -377,6 +389,68 @@ class PatchCampaignWorkflow(Run):
 
     def _common(self, step: str) -> dict[str, Any]:
         return plans.common(self.campaign, step)
+
+
+@workflow.defn(name=names.undo_workflow("PatchCampaign"))
+class PatchCampaignUndoWorkflow(Undo):
+    """Takes back what a run of a PatchCampaign left."""
+
+    kind = "PatchCampaign"
+
+    @workflow.init
+    def __init__(self, undo: PatchCampaignUndoInput) -> None:
+        super().__init__(undo)
+        self.undo = undo
+        self.batches = Batches(plans.undo_campaign(undo), lambda _: self.touch())
+
+    @workflow.run
+    async def run(self, undo: PatchCampaignUndoInput) -> UndoResult:
+        """Returns how it went; it completes also where something is left."""
+        return await self.live()
+
+    @workflow.signal(name=names.SIGNAL_REPORT)
+    def report(self, report: BatchReport) -> None:
+        """A batch tells how its targets stand."""
+        self.batches.report(report)
+
+    def register(self) -> None:
+        common = plans.undo_common(self.undo, PLAN)
+        release = ReleaseRequest(**common, earlier=Earlier.ALL if self.undo.final else Earlier.NONE)
+        self.saga.release(CREDENTIALS, RunActivities.release_all, release)
+        self.saga.undo(STANDING, None, plans.undo_request(self.undo, standing=True))
+        self.saga.release(HELD, None, plans.undo_request(self.undo, standing=False))
+        # First of all: what still runs could go on patching.
+        self.saga.release(JOBS, RunActivities.stop_jobs, StopJobsRequest(**common, finished_too=True))
+
+    async def take_back(self, activity: Activity[Any, Left] | None, request: StepRequest) -> Done[Left] | NotYet:
+        if not isinstance(request, HeldRequest):
+            return await super().take_back(activity, request)
+        seconds = self._settling.seconds_left(self)
+        back = self.batches.campaign.spec.rollback is not None and self.undo.undo
+        if not request.records and not back:
+            return await given_back(self, self.batches, request, seconds)
+        return await self._rolled_back(request, seconds, back=back)
+
+    async def _rolled_back(self, request: HeldRequest, seconds: int, *, back: bool) -> Done[Left] | NotYet:
+        """Roll back what is held, or what was patched: one attempt."""
+        held = await looked_up(self, request)
+        if isinstance(held, NotYet):
+            return held
+        found = held.value.patched if request.records else held.value.held
+        left = list(held.value.unknown)
+        if found and back:
+            secrets = plans.undo_secrets(self.undo)
+            prepare = PrepareRequest(**plans.undo_common(self.undo, PLAN), secrets=secrets, compensating=True)
+            pinned = await self.call(RunActivities.prepare, prepare) if secrets else None
+            if isinstance(pinned, NotYet):
+                return pinned
+            self.batches.files = held.value.files
+            wave = FleetWave("standing" if request.records else HELD_WAVE, found)
+            left += await self.batches.roll_back(wave, range(len(found)), PARALLEL, seconds)
+        elif found:
+            reason = plans.undo_problem(self.undo)
+            left += [f"{plans.reference(self.batches.campaign, target)}: {reason}" for target in found]
+        return Done(value=Left(items=left, found=len(found)))
 
 
 def _rollback_of(wave: FleetWave) -> str:

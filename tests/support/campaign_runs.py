@@ -1,0 +1,221 @@
+"""Runs of PatchCampaigns against a test server, at nodes in memory: started, and read back from their histories."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+
+from bascule_api import names
+from bascule_api.patch_campaigns import (
+    PatchCampaignEffects,
+    PatchCampaignInput,
+    PatchCampaignResult,
+    PatchCampaignUndoInput,
+    WaveState,
+)
+from bascule_api.progress import Progress, UndoResult
+from bascule_workers.plans.nodes import Node
+from bascule_workers.plans.outcomes import Outcome, Running, Succeeded
+from tests.support.fake_nodes import FakeNodes
+from tests.support.fake_world import FakeSteps, World
+from tests.support.runs import Runs, Told
+
+LABELS = {"tenant": "acme", "role": "web"}
+
+
+@dataclass
+class TargetSteps(FakeSteps):
+    """Jobs at targets, whose effects show: what is patched where, and which node was rebooted.
+
+    Scripts and troubles go by `patch`, or by `patch/node-000` for one target only.
+    """
+
+    nodes: FakeNodes = field(default_factory=FakeNodes)
+    done: list[tuple[str, str]] = field(default_factory=list)
+    """What was done, and where, in its order."""
+    results: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What the Jobs of a use report."""
+
+    async def run(self, job: Mapping[str, Any], *, known_note: str, limit_seconds: float) -> Outcome:
+        name, use, target = job["metadata"]["name"], _use(job), _target(job)
+        if name not in self.jobs:
+            self.finished.pop(name, None)
+        self.jobs.setdefault(name, job)
+        self.every.setdefault(name, job)
+        async with self.troubles.around(use), self.troubles.around(f"{use}/{target}"):
+            if name in self.finished:
+                return self.finished[name]
+            script = self.script[f"{use}/{target}"] or self.script[use]
+            outcome = script.pop(0) if script else Succeeded(self.results.get(use, {}), pod="pod")
+            if not isinstance(outcome, Running):
+                self.finished[name] = outcome
+            if isinstance(outcome, Succeeded):
+                self._effect(use, target)
+            return outcome
+
+    def _effect(self, use: str, target: str) -> None:
+        self.done.append((use, target))
+        node = self.nodes.nodes.get(target)
+        if use == "reboot" and node is not None:
+            self.nodes.put(replace(node, boot_id=str(int(node.boot_id) + 1)))
+
+    def targets(self, use: str) -> list[str]:
+        """Where it was done."""
+        return [target for what, target in self.done if what == use]
+
+    @property
+    def patched(self) -> set[str]:
+        """Targets whose patch stands."""
+        standing: dict[str, bool] = {}
+        for use, target in self.done:
+            if use in ("patch", "rollback"):
+                standing[target] = use == "patch"
+        return {target for target, stands in standing.items() if stands}
+
+
+def _use(job: Mapping[str, Any]) -> str:
+    return str(job["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def _target(job: Mapping[str, Any]) -> str:
+    env = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    return next((str(variable["value"]) for variable in env if variable["name"] == "BASCULE_TARGET"), "")
+
+
+class Fleet(World):
+    """A world whose tenant has nodes to patch."""
+
+    steps: TargetSteps
+
+    def __init__(self, count: int = 0, zones: str = "abc") -> None:
+        super().__init__()
+        self.steps = TargetSteps(self.registry, self.troubles, nodes=self.nodes)
+        for index in range(count):
+            zone = {"topology.kubernetes.io/zone": zones[index % len(zones)]}
+            node = Node(f"node-{index:03}", labels={**LABELS, **zone}, ready=True, boot_id="1", addresses=("10.0.0.1",))
+            self.nodes.put(node)
+
+    def assert_free(self, cordoned: tuple[str, ...] = ()) -> None:
+        """No node carries a mark or is cordoned by us, no Lease is held, no Job runs, and no copy is left."""
+        nodes = self.nodes.nodes.values()
+        assert {node.name: dict(node.labels) for node in nodes if node.run or node.cordoned_by} == {}
+        assert sorted(node.name for node in nodes if node.unschedulable) == sorted(cordoned)
+        assert self.target_leases.holders == {}
+        assert [name for name in self.steps.jobs if name not in self.steps.finished] == []
+        assert self.objects.of_run(self.steps_namespace) == []
+
+
+@dataclass(frozen=True)
+class Story:
+    """How a campaign went."""
+
+    result: PatchCampaignResult
+    progress: list[Progress]
+    told: Told
+    failure_type: str
+
+    @property
+    def closed(self) -> str:
+        return self.told.closed
+
+    @property
+    def steps(self) -> dict[str, str]:
+        return {step.name: str(step.state) for step in self.result.steps}
+
+    @property
+    def waves(self) -> dict[str, WaveState]:
+        return {wave.name: wave.state for wave in self.result.waves}
+
+    @property
+    def cells(self) -> list[str]:
+        return [wave.cells for wave in self.result.waves]
+
+    @property
+    def patched(self) -> str | None:
+        """The last record of what was patched."""
+        records = [memo[names.MEMO_PATCHED] for memo in self.told.memos if names.MEMO_PATCHED in memo]
+        return records[-1] if records else None
+
+
+class Campaigns:
+    """Starts campaigns and waits for them."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+        self.env = runs.env
+
+    async def start(self, campaign: PatchCampaignInput) -> WorkflowHandle[Any, PatchCampaignResult]:
+        return await self.env.client.start_workflow(
+            "PatchCampaign",
+            campaign,
+            id=names.workflow_id("PatchCampaign", campaign.run.uid, campaign.run.number),
+            task_queue=names.task_queue("acme"),
+            result_type=PatchCampaignResult,
+        )
+
+    async def carried_out(self, campaign: PatchCampaignInput) -> Story:
+        return await self.story(await self.start(campaign))
+
+    async def story(self, handle: WorkflowHandle[Any, PatchCampaignResult], seconds: float = 120) -> Story:
+        failure_type = ""
+        try:
+            async with asyncio.timeout(seconds):
+                await handle.result()
+        except WorkflowFailureError as error:
+            failure_type = getattr(error.cause, "type", "") or ""
+        latest = self.env.client.get_workflow_handle(handle.id)
+        told = await self.runs.told(latest)
+        memos = told.memos
+        progress = [Progress.model_validate(memo[names.MEMO_PROGRESS]) for memo in memos if names.MEMO_PROGRESS in memo]
+        [result] = [memo[names.MEMO_RESULT] for memo in memos if names.MEMO_RESULT in memo]
+        return Story(PatchCampaignResult.model_validate(result), progress, told, failure_type)
+
+    async def until(
+        self, handle: WorkflowHandle[Any, Any], holds: Callable[[Progress], object], seconds: float = 60
+    ) -> Progress:
+        """Wait until the run has told something that holds. Server time passes meanwhile."""
+        async with asyncio.timeout(seconds):
+            while True:
+                told = await self.runs.told(self.env.client.get_workflow_handle(handle.id))
+                found = [memo[names.MEMO_PROGRESS] for memo in told.memos if names.MEMO_PROGRESS in memo]
+                if found and holds(progress := Progress.model_validate(found[-1])):
+                    return progress
+                await asyncio.sleep(0.05)
+
+    async def undone(self, undo: PatchCampaignUndoInput) -> UndoResult:
+        handle = await self.env.client.start_workflow(
+            names.undo_workflow("PatchCampaign"),
+            undo,
+            id=names.undo_workflow_id("PatchCampaign", undo.run.uid, undo.run.number, undo.attempt),
+            task_queue=names.task_queue("acme"),
+            result_type=UndoResult,
+        )
+        async with asyncio.timeout(120):
+            return await handle.result()
+
+
+def undo_of(campaign: PatchCampaignInput, **changes: Any) -> PatchCampaignUndoInput:
+    """The input of an undo of a run, as the operator makes it; `changes` are fields of it or of its effects."""
+    spec = campaign.spec
+    effects: dict[str, Any] = {
+        "rollback": spec.rollback,
+        "targets": spec.targets,
+        "drain": spec.drain,
+        "node_selector": campaign.node_selector,
+    }
+    given: dict[str, Any] = {
+        "run": campaign.run,
+        "tenant": campaign.tenant,
+        "attempt": 1,
+        "timeout_seconds": 1800,
+        "workflow_id": names.workflow_id("PatchCampaign", campaign.run.uid, campaign.run.number),
+        "node_selector": campaign.node_selector,
+        "procedures": campaign.procedures,
+    }
+    for name, value in changes.items():
+        (effects if name in PatchCampaignEffects.model_fields else given)[name] = value
+    return PatchCampaignUndoInput(**given, effects=PatchCampaignEffects(**effects))
