@@ -95,11 +95,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"the budget of {budget:.0f} s is spent; `make system` runs all")
 
 
-@pytest.fixture
-def seconds_left(request: pytest.FixtureRequest) -> float | None:
-    """What is left of the session's budget, for tests that share it out among many cases."""
+@pytest.fixture(scope="session")
+def time_left(request: pytest.FixtureRequest) -> Callable[[], float | None]:
+    """What is left of the session's budget in seconds, for tests that share it out among many cases."""
     budget: float | None = request.config.getoption("--session-budget")
-    return None if budget is None else budget - (time.monotonic() - request.config.stash[_BEGUN])
+    begun = request.config.stash[_BEGUN]
+    return lambda: None if budget is None else budget - (time.monotonic() - begun)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from tests.support.harness.campaign import Lab, all_quiet
 from tests.support.harness.plane import plane
 from tests.support.harness.shard import shard
 
-SHARDS = int(os.environ.get("BASCULE_FAULT_SHARDS", "24"))
+SHARDS = int(os.environ.get("BASCULE_FAULT_SHARDS", "28"))
 """Most of a case is waiting for something that died to be missed: more shards than cores."""
 
 

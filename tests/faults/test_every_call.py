@@ -7,21 +7,26 @@ registry are real as well. Nodes are played: a kubelet of ours takes the pods an
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.support.harness.calls import Point
-from tests.support.harness.campaign import Found, Lab, judge, sample
+from tests.support.harness.campaign import Batch, Found, Lab, all_reached, judge, run, sample, tell
 from tests.support.harness.gate import KILLS, Fault, Kind
 from tests.support.harness.lives import LIVES, TERMINATING
 from tests.support.harness.packing import Case, packed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ROOT = Path(__file__).resolve().parents[2]
+FILE = Path(__file__).resolve()
+ROOT = FILE.parents[2]
 BROKEN = {
     "kubernetes": (Kind.RESET, Kind.CONFLICT, Kind.ERROR),
     "temporal": (Kind.DROP, Kind.RESET),
@@ -45,16 +50,46 @@ def every_fault(found: Found, seed: str) -> list[Fault]:
     return faults + sample([fault for fault in found.faults(RARE) if _has_a_meaning(fault)], RARE_ONES, seed)
 
 
-@pytest.mark.parametrize("part", range(1, PARTS + 1), ids=lambda part: f"part-{part}-of-{PARTS}")
-async def test_a_fault_at_any_call_changes_no_end(lab: Lab, part: int, seconds_left: float | None) -> None:
-    """SIGKILL, a stop and a replacement; an answer lost, late, old or an error; an edit, a deletion."""
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def campaign(
+    lab: Lab, request: pytest.FixtureRequest, time_left: Callable[[], float | None]
+) -> AsyncIterator[Campaign]:
+    """All parts of this session, under way: no shard waits for the end of a part."""
     found = await lab.found()
     faults = every_fault(found, _seed())
     cases = packed(faults, _seed())
     names = len({point.kind for point in found.always})
-    print(f"\n{len(found.always)} calls of {names} names found, {len(faults)} faults in {len(cases)} lives")
-    what = f"part {part} of {PARTS}, BASCULE_FAULT_SEED={_seed()}"
-    await judge(lab, what, cases[part - 1 :: PARTS], seconds_left)
+    print(f"\n{len(found.always)} calls of {names} names found, {len(faults)} faults in {len(cases)} lives", flush=True)
+    functions = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == FILE]
+    chosen = [item.callspec.params["part"] for item in functions if hasattr(item, "callspec")]
+    batches = {part: Batch(cases[part - 1 :: PARTS]) for part in chosen}
+    running = asyncio.create_task(run(lab.shards, list(batches.values()), time_left()))
+    yield Campaign(batches, running)
+    running.cancel()
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Every fault at every call, in parts."""
+
+    parts: dict[int, Batch]
+    running: asyncio.Task[None]
+
+    async def come_to(self, batch: Batch) -> None:
+        """Wait until a batch is over. Raises whatever ended the campaign."""
+        done = asyncio.create_task(batch.done.wait())
+        await asyncio.wait([done, self.running], return_when=asyncio.FIRST_COMPLETED)
+        if not batch.done.is_set():
+            self.running.result()
+
+
+@pytest.mark.parametrize("part", range(1, PARTS + 1), ids=lambda part: f"part-{part}-of-{PARTS}")
+async def test_a_fault_at_any_call_changes_no_end(campaign: Campaign, part: int) -> None:
+    """SIGKILL, a stop and a replacement; an answer lost, late, old or an error; an edit, a deletion."""
+    await campaign.come_to(campaign.parts[part])
+    tell(f"part {part} of {PARTS}, BASCULE_FAULT_SEED={_seed()}", campaign.parts[part].tally)
+    if part == max(campaign.parts):
+        all_reached([batch.tally for batch in campaign.parts.values()])
 
 
 def _can_come_too_late(found: Found, point: Point) -> bool:

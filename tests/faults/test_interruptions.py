@@ -217,7 +217,7 @@ async def test_an_operator_that_was_stopped_for_half_a_minute_is_alive_and_goes_
     await scene.until_gone()
 
 
-async def test_two_operators_at_once_do_no_harm(lab: Lab, seconds_left: float | None) -> None:
+async def test_two_operators_at_once_do_no_harm(lab: Lab, time_left: Callable[[], float | None]) -> None:
     """Neither knows of the other, as if there were no Lease."""
     found = await lab.found()
     others = [one.operator.twin() for one in lab.shards]
@@ -226,7 +226,7 @@ async def test_two_operators_at_once_do_no_harm(lab: Lab, seconds_left: float | 
     edits = found.faults([Kind.EDIT], found.of("operator", "kubernetes")[::3])
     cases = [*(Case(life) for life in LIVES), *packed(edits, "two operators")]
     try:
-        await judge(lab, "two operators at once", cases, seconds_left)
+        await judge(lab, "two operators at once", cases, time_left())
     finally:
         for other in others:
             other.kill()

@@ -162,22 +162,33 @@ async def find(shards: Sequence[Shard], lives: Sequence[Life]) -> Found:
     return Found(always, sorted(sometimes), afterwards, writers)
 
 
-async def run(shards: Sequence[Shard], wanted: Sequence[Case], budget: float | None = None) -> Tally:
-    """Share the cases out among the shards. Begins none after `budget` seconds."""
-    tally, left, begun = Tally(), list(wanted), time.monotonic()
+@dataclass
+class Batch:
+    """Cases that are told of together."""
+
+    cases: Sequence[Case]
+    tally: Tally = field(default_factory=Tally)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def run(shards: Sequence[Shard], batches: Sequence[Batch], budget: float | None = None) -> None:
+    """Share the cases out among the shards, batch after batch without a pause. Begins none after `budget` seconds."""
+    left, begun = [(batch, case) for batch in batches for case in batch.cases], time.monotonic()
+    unfinished = {id(batch): len(batch.cases) for batch in batches}
 
     async def work(shard: Shard) -> None:
         while left:
-            case = left.pop(0)
+            batch, case = left.pop(0)
             if budget is not None and time.monotonic() - begun > budget:
-                tally.left_out += case.faults
-                continue
-            if problems := await _tried(shard, case, tally):
-                tally.wrong[str(case)] = problems
+                batch.tally.left_out += case.faults
+            elif problems := await _tried(shard, case, batch.tally):
+                batch.tally.wrong[str(case)] = problems
                 print(f"\n{case}: " + "; ".join(problem[:1500] for problem in problems), flush=True)
+            unfinished[id(batch)] -= 1
+            if not unfinished[id(batch)]:
+                batch.done.set()
 
     await asyncio.gather(*(work(shard) for shard in shards))
-    return tally
 
 
 async def _tried(shard: Shard, case: Case, tally: Tally) -> list[str]:
@@ -241,10 +252,21 @@ class Lab:
 
 async def judge(lab: Lab, what: str, wanted: Sequence[Case], seconds_left: float | None = None) -> None:
     """Live all cases and tell what came of them. Raises AssertionError when one went wrong or was never reached."""
-    tally = await run(lab.shards, wanted, seconds_left)
+    batch = Batch(wanted)
+    await run(lab.shards, [batch], seconds_left)
+    tell(what, batch.tally)
+    all_reached([batch.tally])
+
+
+def tell(what: str, tally: Tally) -> None:
+    """Print what came of a batch. Raises AssertionError when something went wrong."""
     report = tally.report(what)
     print(f"\n{report}", flush=True)
     assert not tally.wrong, report
-    reached = {fault.point.kind for fault in tally.covered}
-    never = [fault for fault in tally.missed if fault.point.kind not in reached]
-    assert not never, f"never reached: {', '.join(map(str, never))}\n{report}"
+
+
+def all_reached(tallies: Sequence[Tally]) -> None:
+    """Raises AssertionError with the faults at calls of a name of which none was ever reached."""
+    reached = {fault.point.kind for tally in tallies for fault in tally.covered}
+    never = [fault for tally in tallies for fault in tally.missed if fault.point.kind not in reached]
+    assert not never, f"never reached: {', '.join(map(str, never))}"
