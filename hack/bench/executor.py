@@ -161,7 +161,9 @@ class NoTenants:
 
 
 class NoLogs:
-    async def keep(self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str]) -> str:
+    async def keep(
+        self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str], media_type: str = ""
+    ) -> str:
         return "sha256:" + "0" * 64
 
     async def expire(self, repository: Repository, before: date, most: int) -> int:

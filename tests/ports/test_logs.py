@@ -8,8 +8,9 @@ import ssl
 from datetime import date
 from pathlib import Path
 
-from bascule_workers.adapters.oci_logs import LOG, OciLogs
+from bascule_workers.adapters.oci_logs import OciLogs
 from bascule_workers.adapters.registry_http import RegistryHttp
+from bascule_workers.ports.logs import LOG, PLAN
 from bascule_workers.ports.registry import Repository
 from tests.support.registry import LoopbackRegistry
 
@@ -32,18 +33,30 @@ async def test_a_log_is_kept_once_by_its_digest(loopback_registry: LoopbackRegis
     assert gzip.decompress(blob.read_bytes()) == b"a line\n"
 
 
-async def test_old_logs_go_and_nothing_else(loopback_registry: LoopbackRegistry) -> None:
+async def test_a_plan_is_kept_as_what_it_is(loopback_registry: LoopbackRegistry) -> None:
+    http = RegistryHttp(ssl.create_default_context(cafile=loopback_registry.ca_file))
+    repository = Repository(f"{loopback_registry.host}/acme/plans")
+
+    digest = await OciLogs(http).keep(repository, "r-1-plan", gzip.compress(b"{}", mtime=0), {}, PLAN)
+    await http.close()
+
+    manifest = loopback_registry.manifest(f"acme/plans@{digest}")
+    assert (manifest["artifactType"], manifest["layers"][0]["mediaType"]) == (PLAN, PLAN)
+
+
+async def test_old_logs_and_plans_go_and_nothing_else(loopback_registry: LoopbackRegistry) -> None:
     http = RegistryHttp(ssl.create_default_context(cafile=loopback_registry.ca_file))
     repository, logs = Repository(f"{loopback_registry.host}/acme/aging"), OciLogs(http)
     days = {
         "20250101-r1-build": "a",
-        "20250201-r1-test": "b",
+        "20250201-r1-plan": "b",
         "20250301-r1-build": "c",
         "latest": "d",
         "20259999-x": "e",
     }
     for tag, content in days.items():
-        await logs.keep(repository, tag, gzip.compress(content.encode(), mtime=0), {"dev.bascule.job": tag})
+        kind = PLAN if tag.endswith("-plan") else LOG
+        await logs.keep(repository, tag, gzip.compress(content.encode(), mtime=0), {"dev.bascule.job": tag}, kind)
     strange = await logs.keep(repository, "seen", gzip.compress(b"f", mtime=0), {})
     manifest = loopback_registry.manifest(f"acme/aging@{strange}") | {"artifactType": "application/x-mine"}
     raw = json.dumps(manifest).encode()

@@ -23,6 +23,7 @@ from bascule_workers.errors import (
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.outcomes import Lost, Outcome, Succeeded
 from bascule_workers.ports.audit import Moment, Occurrence
+from bascule_workers.ports.logs import LOG
 from bascule_workers.ports.policy import Question
 from bascule_workers.ports.registry import Repository
 from bascule_workers.ports.secrets import Labelled
@@ -210,7 +211,9 @@ class FakeLogs:
     expired: list[tuple[str, date]] = field(default_factory=list)
     """What was to be deleted: where, and from before which day."""
 
-    async def keep(self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str]) -> str:
+    async def keep(
+        self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str], media_type: str = LOG
+    ) -> str:
         async with self.troubles.around("keep"):
             text = gzip.decompress(log).decode()
             digest = digest_of(f"{text}{tag}")

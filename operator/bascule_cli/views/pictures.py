@@ -216,7 +216,8 @@ def _facts(
         yield "patch", f"{spec.patch.procedure}{rollback}"
         policy = spec.failure_policy
         allowed = count_of(policy.max_failures, targets.total) if targets.total else policy.max_failures
-        yield "stops", f"when more than {allowed} fail: then {_ACTIONS[policy.action]}"
+        when = "at the first failure" if allowed in (0, "0%") else f"when more than {allowed} fail"
+        yield "stops", f"{when}: then {_ACTIONS[policy.action]}"
         if spec.windows:
             yield "windows", "; ".join(_window(spec))
     if status.plan is not None:

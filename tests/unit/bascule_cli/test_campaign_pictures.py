@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -262,6 +262,7 @@ class TestPage:
         labels = [value for name, value in Reader(page(made(campaign()))).attributes if name == "aria-label"]
         assert "Wave canary: Succeeded, 1 of 1 patched. 1 patched" in labels
 
+    @settings(deadline=None, max_examples=50)
     @given(st.text())
     def test_any_text_stays_text(self, text: str) -> None:
         rows = [{"name": text[:253], "phase": "Patching", "message": text[:200]}]

@@ -11,6 +11,7 @@ from bascule_api import names
 from bascule_api.fleets import Inventory, NodeTargets, Target
 from bascule_api.patch_campaigns import PreviousRun, Targets
 from bascule_workers.activities import gates
+from bascule_workers.activities.plan_keeping import KeptPlan, PlanKeeper
 from bascule_workers.errors import PlanRefusedError
 from bascule_workers.messages import Done, NotYet, SourcePin, StepRequest
 from bascule_workers.patch_campaigns import Held, HeldRequest, Plan, PlanRequest
@@ -32,6 +33,8 @@ class CampaignPorts:
     leases: TargetLeases
     objects: Objects
     records: Records
+    plans: PlanKeeper | None = None
+    """Where whole plans are kept; None: nowhere."""
 
 
 class PatchCampaignActivities:
@@ -55,9 +58,10 @@ class PatchCampaignActivities:
         continued, note = await self._continued(request.continues)
         skipped = [target.name for target in targets if target.name in continued]
         plan = waves.plan(targets, request.waves, request.order, request.procedures, skipped)
-        note = "; ".join(part for part in (note, plan.note) if part)
-        made = plan.model_copy(update={"files": files, "note": note})
-        return Done(value=made, message=failures.shortened("; ".join(part for part in (_told(made), note) if part)))
+        made = plan.model_copy(update={"files": files, "note": _joined(note, plan.note)})
+        kept = await self._ports.plans.keep(request, made) if self._ports.plans else KeptPlan()
+        made = made.model_copy(update={"artifact": kept.artifact, "note": _joined(made.note, kept.note)})
+        return Done(value=made, message=failures.shortened(_joined(_told(made), made.note)))
 
     async def _copied(self, request: StepRequest, use: str, name: str) -> SourcePin:
         """The run's own copy of a ConfigMap; what was copied once stays as it is."""
@@ -145,6 +149,10 @@ class PatchCampaignActivities:
         except PlanRefusedError as error:
             return {}, [f"what was patched is not found any more: {error}"]
         return {target.name: target for target in found}, []
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _target(node: Node) -> Target:

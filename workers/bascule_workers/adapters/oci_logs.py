@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urljoin
 
 from bascule_workers.adapters.registry_http import RegistryHttp
+from bascule_workers.ports.logs import LOG, PLAN
 from bascule_workers.ports.registry import Repository
 
-LOG = "application/vnd.bascule.log.v1+gzip"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
 _DAY = re.compile(r"^(\d{4})(\d{2})(\d{2})-")
@@ -33,13 +33,15 @@ class OciLogs:
     def __init__(self, http: RegistryHttp) -> None:
         self._http = http
 
-    async def keep(self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str]) -> str:
+    async def keep(
+        self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str], media_type: str = LOG
+    ) -> str:
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "artifactType": LOG,
+            "artifactType": media_type,
             "config": await self._blob(repository, b"{}", EMPTY),
-            "layers": [await self._blob(repository, log, LOG)],
+            "layers": [await self._blob(repository, log, media_type)],
             "annotations": dict(sorted(annotations.items())),
         }
         raw = json.dumps(manifest, separators=(",", ":")).encode()
@@ -62,7 +64,7 @@ class OciLogs:
                 "GET", repository, f"manifests/{tag}", accept=(200, 404), headers={"Accept": MANIFEST}
             )
             # Whoever may write there may give anything such a tag; it is not ours to delete.
-            if found.status != 200 or json.loads(found.body).get("artifactType") != LOG:
+            if found.status != 200 or json.loads(found.body).get("artifactType") not in (LOG, PLAN):
                 continue
             digest = f"sha256:{hashlib.sha256(found.body).hexdigest()}"
             path = f"manifests/{digest}"
