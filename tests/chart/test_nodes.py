@@ -99,8 +99,14 @@ def test_a_node_of_the_control_plane_is_out_of_reach(
 ) -> None:
     name = made(bascule, labels, taints=taints)
     said = patched(bascule, name, cordon(), *WITH_ALL_RIGHTS)
+    # It became one while a campaign worked on it.
+    bascule.kubectl("label", "node", name, *(f"{key}={value}" for key, value in MARKS["labels"].items()))
+    bascule.kubectl("cordon", name)
+    back = {"metadata": {"labels": dict.fromkeys(MARKS["labels"])}, "spec": {"unschedulable": None}}
+    given_back = patched(bascule, name, back, *AS_WORKER)
     bascule.kubectl("delete", "node", name, "--wait=false")
     assert "no node of the control plane" in said
+    assert given_back == ""
 
 
 def test_it_makes_no_node_and_deletes_none(bascule: Cluster, node: str) -> None:
