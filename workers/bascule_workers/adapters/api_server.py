@@ -121,7 +121,7 @@ class ApiServer:
         response = await self._open("GET", path, None, parameters | {"watch": "true"}, _WATCH_TIMEOUT)
         try:
             await _raise_for(response)
-            async for line in _lines(response):
+            async for line in response.content:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise ApiError(event["object"].get("code", 500), event["object"].get("message", ""))
@@ -180,15 +180,6 @@ class ApiServer:
         response: aiohttp.ClientResponse = answer.response
         metrics.API_REQUESTS.labels(verb, resource, str(response.status)).inc()
         return response
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The lines of an answer, however long: aiohttp's own end at 128 KiB, and an object may have more than a MiB."""
-    pending = b""
-    async for chunk in response.content.iter_any():
-        *lines, pending = (pending + chunk).split(b"\n")
-        for line in lines:
-            yield line
 
 
 def named(method: str, path: str, *, watching: bool) -> tuple[str, str]:
