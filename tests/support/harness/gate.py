@@ -107,7 +107,7 @@ class Gate:
         self.journal, self._counts = [], Counter()
 
     def enter(self, stage: str) -> None:
-        """A new stage of the life begins: numbers start at one."""
+        """A new stage of the life begins: numbers start at one. Empty: none, and nothing happens to any call."""
         self.stage = stage
 
     def number(self, call: Call) -> Point:

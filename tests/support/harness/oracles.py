@@ -28,8 +28,7 @@ async def settled_for_good(scene: Scene) -> list[str]:
     """Wait until everything has settled and nobody writes any more; an edit in that time begins it anew."""
     while True:
         await scene.until_settled()
-        wrong = await quiet(scene)
-        if wrong or await scene.get() is None or settled(scene.body):
+        if (wrong := await quiet(scene)) or await _over(scene, settled):
             return wrong
 
 
@@ -42,10 +41,22 @@ async def steady(scene: Scene, holds: Callable[[Json], bool], what: str) -> list
         await scene.until(holds, what)
         if wrong := await quiet(scene):
             return wrong
-        if scene.deleted or await scene.get() is None:
-            return []
-        if holds(scene.body):
+        if await _over(scene, holds):
+            if scene.deleted:
+                return []
             return _went_backwards(scene) + _twice(scene) + await _only_run(scene)
+
+
+async def _over(scene: Scene, holds: Callable[[Json], bool]) -> bool:
+    """End the stage if the resource is still as it should be, or somebody deleted it. No fault happens after that."""
+    gate = scene.shard.gate
+    stage = gate.stage
+    gate.enter("")
+    await scene.left_alone()
+    if await scene.get() is None or scene.deleted or holds(scene.body):
+        return True
+    gate.enter(stage)
+    return False
 
 
 async def after_failure(scene: Scene) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from temporalio.service import RPCError, RPCStatusCode
 
 from bascule_api import names
 from bascule_operator.connections.kube import MERGE_PATCH
@@ -40,6 +43,8 @@ class Scene:
     deleted: bool = False
     approving: bool = True
     """Whether somebody approves what waits for it."""
+    _there: asyncio.Event = field(default_factory=asyncio.Event)
+    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     _approved: set[int] = field(default_factory=set)
 
     @property
@@ -71,10 +76,18 @@ class Scene:
             self.shard.namespace, self.name, spec | changes, labels={LABEL: self.shard.name}
         )
         self.body = await self.shard.plane.apply(self.path, document)
+        self._there.set()
 
     async def interfere(self, kind: Kind) -> None:
-        """What a person does at the wrong moment."""
-        await (self.delete() if kind is Kind.DELETE else self.edit())
+        """What a person does at the wrong moment, if only the resource is there."""
+        async with self._busy:
+            await self._there.wait()
+            await (self.delete() if kind is Kind.DELETE else self.edit())
+
+    async def left_alone(self) -> None:
+        """Wait until nobody is about to do something to it."""
+        async with self._busy:
+            return
 
     async def edit(self) -> None:
         """Change what is wanted: another revision. Gone or going, nothing can be wanted."""
@@ -107,9 +120,13 @@ class Scene:
         self.shard.plane.kubelet.release(self.uid)
 
     async def terminate(self) -> None:
-        """End its run as a person with Temporal's own interface can."""
+        """End its run as a person with Temporal's own interface can, unless it is over."""
         client = await self.shard.client()
-        await client.get_workflow_handle(status_of(self.body)["run"]["workflowId"]).terminate("by hand")
+        try:
+            await client.get_workflow_handle(status_of(self.body)["run"]["workflowId"]).terminate("by hand")
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
 
     async def delete(self) -> None:
         self.deleted = True
