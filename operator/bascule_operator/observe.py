@@ -338,13 +338,19 @@ class NamespaceFacts:
 OWNER = "bascule-tenant"
 
 
-async def temporal_namespace(temporal: Temporal, place: Place) -> NamespaceFacts:
-    """Raises NamespaceMissingError, TemporalUnavailableError."""
+async def described_namespace(temporal: Temporal, place: Place) -> DescribeNamespaceResponse:
+    """The Temporal namespace, if these credentials open it. Raises NamespaceMissingError, TemporalUnavailableError."""
     client = await temporal.client(place)
     async with temporal.call("describe_namespace"):
-        found: DescribeNamespaceResponse = await client.workflow_service.describe_namespace(
+        return await client.workflow_service.describe_namespace(
             DescribeNamespaceRequest(namespace=place.namespace), timeout=CALL_TIMEOUT
         )
+
+
+async def temporal_namespace(temporal: Temporal, place: Place) -> NamespaceFacts:
+    """Raises NamespaceMissingError, TemporalUnavailableError."""
+    found = await described_namespace(temporal, place)
+    client = await temporal.client(place)
     async with temporal.call("list_search_attributes"):
         attributes = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=place.namespace), timeout=CALL_TIMEOUT

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hack.cluster.handle import Cluster
-from tests.support.requests import ADMIN_GROUP, OPERATOR, as_user, creation, refusal, warnings
+from tests.support.requests import ADMIN_GROUP, OPERATOR, WORKER, as_user, creation, refusal, warnings
 
 pytestmark = pytest.mark.cluster
 
@@ -264,3 +264,31 @@ class TestApprovals:
         change = json.dumps({"spec": {"decision": "Reject", "reason": "no"}})
         said = refusal(bascule, "patch", "approval", "web-1", "-n", namespace, "--type=merge", "-p", change)
         assert "an Approval is immutable: delete it and create another" in said
+
+
+class TestLeases:
+    """Those of the operator's and the workers' own namespace."""
+
+    WORKER = as_user(WORKER, "system:serviceaccounts", ADMIN_GROUP)
+
+    def lease(self, name: str, namespace: str = "bascule-system") -> dict[str, Any]:
+        metadata = {"name": name, "namespace": namespace}
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
+
+    def test_the_worker_holds_those_under_which_tags_are_moved(self, bascule: Cluster) -> None:
+        assert creation(bascule, self.lease("publish-0123456789"), *self.WORKER) == ""
+
+    def test_it_makes_no_other(self, bascule: Cluster) -> None:
+        said = creation(bascule, self.lease("other"), *self.WORKER)
+        assert "Bascule's worker writes no Lease here but those under which tags are moved" in said
+
+    def test_the_operators_is_out_of_its_reach(self, bascule: Cluster) -> None:
+        theft = ["patch", "lease", "bascule-operator", "-n", "bascule-system", "--type=merge", "--dry-run=server"]
+        said = refusal(bascule, *self.WORKER, *theft, "-p", '{"spec": {"holderIdentity": "me"}}')
+        assert "Bascule's worker writes no Lease here but those under which tags are moved" in said
+        assert (
+            refusal(bascule, *as_user(OPERATOR, ADMIN_GROUP), *theft, "-p", '{"spec": {"leaseTransitions": 9}}') == ""
+        )
+
+    def test_elsewhere_it_is_not_meant(self, bascule: Cluster, namespace: str) -> None:
+        assert creation(bascule, self.lease("target-node-1", namespace), *self.WORKER) == ""

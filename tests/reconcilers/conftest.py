@@ -17,6 +17,7 @@ from temporalio.worker import Worker
 
 from bascule_api.kinds import RUN_KINDS
 from bascule_api.tenants import Tenant
+from bascule_operator import apply
 from bascule_operator.bridge import Bridge
 from bascule_operator.connections.kube import APPLY, MERGE_PATCH, Kube
 from bascule_operator.connections.temporal import Temporal
@@ -91,6 +92,31 @@ class Lab:
         for kube in self._kubes:
             await kube.close()
         self.stops, self.bridges, self._kubes = [], [], []
+
+    @contextlib.asynccontextmanager
+    async def crash(
+        self, call: str, *, after: bool, concerns: Callable[[tuple[Any, ...]], bool]
+    ) -> AsyncIterator[None]:
+        """The operator dies before or after a call of `apply` that the block leads to. Nobody serves at its end."""
+        real, reached = getattr(apply, call), asyncio.Event()
+
+        async def breaks(*arguments: Any, **more: Any) -> Any:
+            if concerns(arguments):
+                if after:
+                    await real(*arguments, **more)
+                reached.set()
+                await asyncio.Event().wait()
+            return await real(*arguments, **more)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(apply, call, breaks)
+            yield
+            async with asyncio.timeout(PATIENCE):
+                await reached.wait()
+            for task in self.bridges:
+                task.cancel()
+            await asyncio.gather(*self.bridges, return_exceptions=True)
+            self.bridges = []
 
     async def client(self) -> Client:
         return await scripted_builds.tenant_client(self.plane.temporal_address, self.plane.keyring, self.tenant)

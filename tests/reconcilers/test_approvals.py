@@ -260,31 +260,14 @@ BREAKS: list[Any] = [
 
 @pytest.mark.parametrize(("call", "after", "concerns"), BREAKS)
 async def test_a_crash_anywhere_comes_to_the_same(
-    gated: Lab, monkeypatch: pytest.MonkeyPatch, call: str, after: bool, concerns: Callable[[Any], bool]
+    gated: Lab, call: str, after: bool, concerns: Callable[[Any], bool]
 ) -> None:
     key, body = await waiting(gated)
-    real, reached = getattr(apply, call), asyncio.Event()
-
-    async def breaks(*arguments: object, **more: object) -> object:
-        if concerns(arguments):
-            if after:
-                await real(*arguments, **more)
-            reached.set()
-            await asyncio.Event().wait()
-        return await real(*arguments, **more)
-
-    monkeypatch.setattr(apply, call, breaks)
-    approval = await decide(gated, asked(body))
-    async with asyncio.timeout(20):
-        await reached.wait()
+    async with gated.crash(call, after=after, concerns=concerns):
+        approval = await decide(gated, asked(body))
     if after:
         # The run goes on and ends: then nothing shows any more that it ever waited, but the run itself.
         await gated.until_closed(names.workflow_id("ImageBuild", body["metadata"]["uid"], 1))
-    for task in gated.bridges:
-        task.cancel()
-    await asyncio.gather(*gated.bridges, return_exceptions=True)
-    gated.bridges = []
-    monkeypatch.setattr(apply, call, real)
     await gated.start_operator()
     assert await answer(gated, approval) == ("Counted", "run 1 has it and goes on")
     await gated.until_phase(key, "Succeeded")

@@ -43,32 +43,16 @@ BREAKS = [
 ]
 
 
+def not_of_a_tenant(arguments: tuple[object, ...]) -> bool:
+    return not any(isinstance(item, Key) and item.kind == "Tenant" for item in arguments)
+
+
 @pytest.mark.parametrize(("call", "after"), BREAKS)
-async def test_a_crash_between_any_two_calls_leads_to_the_same_single_run(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, call: str, after: bool
-) -> None:
-    bridge = await ready_tenant(lab)
+async def test_a_crash_between_any_two_calls_leads_to_the_same_single_run(lab: Lab, call: str, after: bool) -> None:
+    await ready_tenant(lab)
     await lab.start_worker()
-    real, reached = getattr(apply, call), asyncio.Event()
-
-    async def breaks(*arguments: object, **more: object) -> object:
-        if not any(isinstance(item, Key) and item.kind == "Tenant" for item in arguments):
-            if after:
-                await real(*arguments, **more)
-            reached.set()
-            await asyncio.Event().wait()
-        return await real(*arguments, **more)
-
-    monkeypatch.setattr(apply, call, breaks)
-    key = await lab.build()
-    async with asyncio.timeout(20):
-        await reached.wait()
-    for task in lab.bridges:
-        task.cancel()
-    await asyncio.gather(*lab.bridges, return_exceptions=True)
-    lab.bridges = []
-    monkeypatch.setattr(apply, call, real)
-    assert bridge is lab.bridge
+    async with lab.crash(call, after=after, concerns=not_of_a_tenant):
+        key = await lab.build()
     await lab.start_operator()
     body = await lab.until_phase(key, "Succeeded")
     assert await lab.runs() == [f"imagebuild/{body['metadata']['uid']}/1"]

@@ -47,7 +47,11 @@ RULES = (
     PolicyRule(Scope.NODES, "", ("pods",), ("list", "watch"), "what runs on a node that is drained"),
     PolicyRule(Scope.NODES, "", ("pods/eviction",), ("create",), "pods leave a node as their budgets allow"),
     PolicyRule(
-        Scope.OWN_NAMESPACE, "coordination.k8s.io", ("leases",), ("get", "create", "update"), "one publisher at a time"
+        Scope.OWN_NAMESPACE,
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "create", "update"),
+        "one publisher at a time; their names follow from repositories, so that a policy says which",
     ),
     PolicyRule(
         Scope.STEPS_NAMESPACE, "batch", ("jobs",), ("get", "list", "watch", "create", "delete"), "steps run as Jobs"

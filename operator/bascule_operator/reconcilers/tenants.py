@@ -103,8 +103,9 @@ class TenantsReconciler:
             return Bank(exists=None, silence=error.words), error
         closed = ""
         if runs != place:
+            # What it holds is known by now; this is about the tenant's credentials alone.
             try:
-                await observe.temporal_namespace(self._world.temporal, runs)
+                await observe.described_namespace(self._world.temporal, runs)
             except NamespaceMissingError:
                 closed = "does not know the namespace"
             except TemporalError as error:
