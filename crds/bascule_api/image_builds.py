@@ -275,6 +275,8 @@ class ImageBuildEffects(ApiModel):
     one."""
     elsewhere: Annotated[list[Elsewhere], Field(max_length=5, json_schema_extra=ATOMIC)] = []
     """What finished runs made there and what still stands, the latest first."""
+    reported: Annotated[list[BuildArtifact], Field(max_length=16, json_schema_extra=ATOMIC)] = []
+    """What a build that failed said that it had made there, until it is deleted."""
 
 
 class ImageBuildStatus(RunStatus):
@@ -341,6 +343,8 @@ class ImageBuildResult(RunResult):
     source: SourceStatus | None = None
     image: ImageStatus | None = None
     published: PublishedStatus | None = None
+    reported: list[BuildArtifact] = []
+    """What a build that failed said that it had made outside of the registry, unless it was deleted."""
     kept: bool = False
     """Whether a copy of the registry's login was kept, so that the publication can be undone when the resource goes."""
 

@@ -85,6 +85,18 @@ async def test_half_a_build_that_made_something_takes_it_back(runs: Runs, world:
     assert story.failure_type == "BuildFailed"
     assert deletions(world) == [["mitchellh.amazonebs eu-west-1:ami-1"]]
     assert story.result.compensation.state == CompensationState.SUCCEEDED
+    assert story.result.reported == []
+
+
+async def test_what_half_a_build_made_is_told_where_it_cannot_be_taken_back(runs: Runs, world: World) -> None:
+    world.steps.script["build"] = [HALF]
+    world.steps.script["undo-build"] = [Failed("no right", exit_code=1, pod="p", container="step")] * 99
+
+    story = await runs.carried_out(packed())
+
+    assert story.result.compensation.state == CompensationState.FAILED
+    assert story.result.reported == [BuildArtifact(builder="mitchellh.amazonebs", id="eu-west-1:ami-1")]
+    assert any(progress.facts.get("reported") for progress in story.progress)
 
 
 @pytest.mark.parametrize(

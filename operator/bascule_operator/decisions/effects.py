@@ -37,6 +37,8 @@ def recorded(
     effects, settled = new.effects, new.compensation is not None and new.compensation.state.settled
     if isinstance(view.result, ImageBuildResult) and _succeeded(old, new, view.result):
         effects = _with_success(effects or _of_published(new), old, view.result)
+    if effects is not None and old.run is not None and old.run.outcome is None:
+        effects = elsewhere.with_report(effects, view)
     if settled and new.compensation is not None and is_undone(old, new):
         scope = new.compensation.scope
         effects = _without(effects, scope, final=subject.deleting)
@@ -61,6 +63,8 @@ def _without(
     """The record after an undo that left nothing of its scope."""
     if effects is None:
         return None
+    if scope is not CompensationScope.RELEASES:
+        effects = effects.model_copy(update={"reported": []})
     if scope is CompensationScope.ALL:
         return effects.model_copy(update={"standing": [], "elsewhere": []})
     if not final:

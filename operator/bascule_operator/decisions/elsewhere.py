@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pydantic import TypeAdapter, ValidationError
+
 from bascule_api.image_builds import (
+    BuildArtifact,
     Elsewhere,
     ImageBuildEffects,
     ImageBuildResult,
@@ -15,7 +18,7 @@ from bascule_api.procedures import PinnedProcedure, Procedure
 from bascule_api.runs import CompensationScope
 from bascule_operator.decisions.grounds import pinned_undo
 from bascule_operator.decisions.subjects import Subject
-from bascule_operator.decisions.views import Problem
+from bascule_operator.decisions.views import Problem, RunView
 
 RUNS_LIMIT = 4
 """Finished runs whose artifacts are remembered; the oldest is forgotten first."""
@@ -36,6 +39,20 @@ def with_success(effects: ImageBuildEffects, number: int, result: ImageBuildResu
         return effects
     made = Elsewhere(run=number, procedure=effects.undo_procedure, artifacts=artifacts)
     return effects.model_copy(update={"elsewhere": _bounded([made, *effects.elsewhere])})
+
+
+_REPORTED = TypeAdapter(list[BuildArtifact])
+
+
+def with_report(effects: ImageBuildEffects, view: RunView) -> ImageBuildEffects:
+    """The record with what a build that failed said that it had made: its result knows, or the last progress does."""
+    if isinstance(view.result, ImageBuildResult):
+        return effects.model_copy(update={"reported": view.result.reported})
+    told = view.progress.facts.get("reported") if view.progress else None
+    try:
+        return effects.model_copy(update={"reported": _REPORTED.validate_python(told)}) if told else effects
+    except ValidationError:
+        return effects
 
 
 def deleted(status: ImageBuildStatus, scope: CompensationScope | None) -> ImageBuildStatus:
@@ -67,7 +84,7 @@ def to_delete(
             item.model_copy(update={"procedure": item.procedure or named}) if item.run == run.number else item
             for item in known
         ]
-    artifacts = status.image.artifacts if status.image else []
+    artifacts = (status.image.artifacts if status.image else []) or effects.reported
     own = [Elsewhere(run=run.number, procedure=named, artifacts=artifacts)] if named or artifacts else []
     return [*own, *known]
 

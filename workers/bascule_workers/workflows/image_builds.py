@@ -71,6 +71,7 @@ class ImageBuildWorkflow(Run):
         self.source: SourceStatus | None = None
         self.image: ImageStatus | None = None
         self.published: PublishedStatus | None = None
+        self.reported: list[BuildArtifact] = []
         self.kept = False
 
     @workflow.run
@@ -113,7 +114,10 @@ class ImageBuildWorkflow(Run):
         try:
             image = await self.step(BUILD, ImageBuildActivities.build, request, limit=None)
         except Ended as ended:
-            self._register_artifacts(artifacts.reported(ended.results))
+            found = artifacts.reported(ended.results)
+            self._register_artifacts(found)
+            self.reported = found or []
+            self._facts()
             raise
         self._register_candidate(image.digest)
         self._register_artifacts(image.artifacts)
@@ -227,8 +231,9 @@ class ImageBuildWorkflow(Run):
     def undone(self, name: str) -> None:
         if name == CANDIDATE and self.image is not None:
             self.image = self.image.model_copy(update={"candidate": ""})
-        if name == ARTIFACTS and self.image is not None:
-            self.image = self.image.model_copy(update={"artifacts": []})
+        if name == ARTIFACTS:
+            self.reported = []
+            self.image = self.image.model_copy(update={"artifacts": []}) if self.image else None
         if name == TAGS and self.image is not None:
             self.published = None
             self.image = self.image.model_copy(update={"reference": ""})
@@ -236,11 +241,13 @@ class ImageBuildWorkflow(Run):
 
     def result(self, common: dict[str, Any]) -> ImageBuildResult:
         known = {"source": self.source, "image": self.image, "published": self.published}
-        return ImageBuildResult(**common, **known, kept=self.kept)
+        return ImageBuildResult(**common, **known, reported=self.reported, kept=self.kept)
 
     def _facts(self) -> None:
         known = {"source": self.source, "image": self.image, "published": self.published}
         self.facts = {name: value.to_wire() for name, value in known.items() if value is not None}
+        if self.reported:
+            self.facts["reported"] = [item.to_wire() for item in self.reported]
         self.stir()
 
     def _image_request(self, step: str, image: Candidate) -> ImageRequest:

@@ -26,10 +26,12 @@ from tests.support.subjects import (
     ABuild,
     a_closed,
     a_closed_undo,
+    an_open,
     build,
     digest,
     observed,
     procedure,
+    progress,
     tenant,
 )
 
@@ -127,6 +129,60 @@ def test_the_image_tells_of_no_artifacts_any_more(scope: str, state: Compensatio
     assert image.artifacts == left
 
 
+def broken(*reported: BuildArtifact) -> RunView:
+    """A build that failed, told what it had made, and could not take it back."""
+    result = ImageBuildResult(
+        phase=Phase.FAILED, progress_number=9, reported=list(reported),
+        compensation=CompensationStatus(state=CompensationState.FAILED),
+    )  # fmt: skip
+    return a_closed(result=result)
+
+
+@pytest.mark.parametrize(
+    ("made", "view", "left"),
+    [
+        pytest.param(build().running().standing(), broken(AMI), [AMI], id="of its result"),
+        pytest.param(build().running().standing(reported=[AMI.to_wire()]), broken(), [], id="... also that it is gone"),
+        pytest.param(
+            build().running().standing(),
+            an_open(progress=progress(4, facts={"reported": [AMI.to_wire()]})),
+            [AMI],
+            id="of its progress, in case it never tells a result",
+        ),
+        pytest.param(
+            build().running().standing(), an_open(progress=progress(4, facts={"reported": 7})), [], id="not of nonsense"
+        ),
+        pytest.param(
+            build().running().standing(reported=[AMI.to_wire()]),
+            a_closed(result=None),
+            [AMI],
+            id="lost: what was known stays known",
+        ),
+        pytest.param(
+            FAILED.standing(reported=[AMI.to_wire()]).undoing(scope="Run"), a_closed_undo(), [], id="not once undone"
+        ),
+        pytest.param(
+            FAILED.standing(reported=[AMI.to_wire()]).undoing(scope="Run"),
+            a_closed_undo(CompensationState.FAILED),
+            [AMI],
+            id="where undoing failed, it is asked for again",
+        ),
+        pytest.param(
+            FAILED.standing(reported=[AMI.to_wire()]).edited(), None, [], id="the intent of another run begins anew"
+        ),
+    ],
+)
+def test_what_a_failed_build_reported_is_on_record(
+    made: ABuild, view: RunView | None, left: list[BuildArtifact]
+) -> None:
+    decision = life.decide(observed(made, view))
+    assert isinstance(decision, Project), decision
+    assert isinstance(decision.status, ImageBuildStatus)
+    record = effects.recorded(made.subject, decision.status, view or RunView(), KNOWN).effects
+    assert record is not None
+    assert record.reported == left
+
+
 def asked(made: ABuild, procedures: dict[str, Procedure]) -> ImageBuildUndoInput:
     decision = life.decide(observed(made, ABSENT))
     assert isinstance(decision, StartUndo)
@@ -142,6 +198,11 @@ UNDOS = [
         FAILED.standing(undoProcedure="delete-images").saying(image=IMAGE).undoing(),
         [(1, 1)],
         id="... with what it told",
+    ),
+    pytest.param(
+        FAILED.standing(undoProcedure="delete-images", reported=[AMI.to_wire()]).undoing(),
+        [(1, 1)],
+        id="... with what the build told that failed",
     ),
     pytest.param(
         build().finished(Phase.FAILED, number=2).standing(undoProcedure="delete-images", elsewhere=[MADE]).undoing(),
