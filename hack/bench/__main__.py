@@ -112,14 +112,17 @@ async def _measured(on: Stage, raw: Json, sizes: tuple[int, ...], say: Say) -> J
     say("SIGKILL, start, one more")
     restart = await measures.restart(on)
     return _summary(raw, bursts, lag, overhead, idle, restart) | {
-        "rss_mib_per_1000": rounded(
-            (restart["operator_rss_mib"]["after"] - empty_mib) * 1000 / restart["resources"], 1
-        ),
+        "rss_mib_per_1000": _per_1000(restart["operator_rss_mib"]["after"] - empty_mib, restart["resources"]),
         "activities_per_run": activities,
         "raw": raw | {"temporal": await _temporal_version(on)},
         "deletion": deletion,
         "watch_interruptions": on.watcher.interruptions,
     }
+
+
+def _per_1000(mib: float, resources: int) -> float | None:
+    """None where there were none left: bursts of no more than the judged one are deleted before."""
+    return rounded(mib * 1000 / resources, 1) if resources else None
 
 
 async def _temporal_version(on: Stage) -> str:

@@ -96,7 +96,8 @@ def tell(console: Console, result: Json) -> None:
         ("restart to the next served, s", result["restart_to_next_served_s"], 20.0),
     ]
     for name, value, aim in rows:
-        table.add_row(name, _mark(value, value <= aim), f"≤ {aim:g}")
+        if value is not None:
+            table.add_row(name, _mark(value, value <= aim), f"≤ {aim:g}")
     for title, found in (("killed", result.get("killed")), ("deleted in mid-run", result.get("deleted_in_mid_run"))):
         if found:
             table.add_row(title, ", ".join(f"{name} {value}" for name, value in found.items()), "")
