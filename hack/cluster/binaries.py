@@ -87,6 +87,13 @@ _TEMPORAL_TOOLS = GoModule(
         ),
     ),
 )
+# A module of its own: only tests with fake nodes need it.
+_KWOK = GoModule(
+    Path(__file__).parent / "kwok_tools",
+    "kwok",
+    "",
+    ((Binary("kwok", "sigs.k8s.io/kwok/cmd/kwok", ("--version",), r"\bv0\.8\.\d+\b"),),),
+)
 
 
 def binaries() -> Path:
@@ -97,6 +104,11 @@ def binaries() -> Path:
 def temporal_server() -> Path:
     """Return the folder with Temporal's server for production and the tool that makes its database."""
     return _ready(_TEMPORAL_TOOLS)
+
+
+def kwok_folder() -> Path:
+    """Return the folder with KWOK, which stands in for the kubelets of fake nodes."""
+    return _ready(_KWOK)
 
 
 def _ready(module: GoModule) -> Path:

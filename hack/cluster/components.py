@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from hack.cluster import configuration, debian_archive, temporal_access, temporal_server
+from hack.cluster import configuration, debian_archive, kwok, temporal_access, temporal_server
 from hack.cluster.addresses import (
     API_PORT,
     CONTROL,
@@ -89,6 +90,7 @@ def components(paths: Paths, temporal: TemporalKind) -> dict[str, Component]:
         _scheduler(paths),
         _coredns(paths),
         _control_proxy(paths),
+        *_kwok(paths),
     ]
     nodes = [component for node in NODES.values() for component in node_components(node)]
     return {component.name: component for component in [*control, *nodes]}
@@ -167,6 +169,8 @@ def _apiserver(paths: Paths) -> Component:
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",
+        # Debian's etcd cannot give it: watches from revision 0, as KWOK's are, would fail and begin anew for ever.
+        "--feature-gates=WatchList=false",
         # Pods leave a dead node after half a minute instead of five: tests wait for it.
         "--default-not-ready-toleration-seconds=30",
         "--default-unreachable-toleration-seconds=30",
@@ -189,8 +193,34 @@ def _controller_manager(paths: Paths) -> Component:
         f"--root-ca-file={paths.pki}/ca.crt",
         f"--cluster-signing-cert-file={paths.pki}/ca.crt",
         f"--cluster-signing-key-file={paths.pki}/ca.key",
+        *_for_fake_nodes(paths),
     )
     return Component("controller-manager", CONTROL_MACHINE, argv)
+
+
+def kwok_program(paths: Paths) -> Path:
+    """KWOK's place in a cluster's state, where the control plane's machine sees it."""
+    return paths.state / "bin/kwok"
+
+
+def kwok_configuration(paths: Paths) -> Path:
+    """KWOK's configuration; a cluster that has one has fake nodes."""
+    return paths.config / "kwok.yaml"
+
+
+def _kwok(paths: Paths) -> tuple[Component, ...]:
+    if not kwok_configuration(paths).exists():
+        return ()
+    program, configuration_file = kwok_program(paths), kwok_configuration(paths)
+    argv = (str(program), "-v=WARN", f"--kubeconfig={paths.kubeconfig}", f"--config={configuration_file}")
+    return (Component("kwok", CONTROL_MACHINE, argv),)
+
+
+def _for_fake_nodes(paths: Paths) -> tuple[str, ...]:
+    """With fake nodes a node may be silent as long as their Leases last, and there are Jobs for a thousand nodes."""
+    if not kwok_configuration(paths).exists():
+        return ()
+    return (f"--node-monitor-grace-period={kwok.LEASE_SECONDS}s", "--kube-api-qps=200", "--kube-api-burst=400")
 
 
 def _scheduler(paths: Paths) -> Component:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.cluster import debian_archive, lifecycle, sources, temporal_access
+from hack.cluster import debian_archive, fake_nodes, lifecycle, sources, temporal_access
 from hack.cluster.addresses import (
     GIT_HOST,
     PRIVATE_REGISTRY,
@@ -139,6 +139,26 @@ class Cluster:
         query = ["dpkg-query", "--show", "--showformat=${Version} ${db:Status-Status}", name]
         version, _, state = self.on_node(node, query).stdout.partition(" ")
         return version if state in ("installed", "") else f"{version} (broken)"
+
+    def add_fake_nodes(
+        self,
+        count: int,
+        labels: Mapping[str, str] | None = None,
+        zones: Sequence[str] = ("zone-a", "zone-b", "zone-c"),
+        *,
+        prefix: str = "fake",
+        job_seconds: float = 0,
+    ) -> list[str]:
+        """Make nodes of KWOK's, spread over the zones, and wait until they are Ready. Returns their names.
+
+        They are tainted (kwok.TAINT). Pods on them run, those of Jobs for `job_seconds` (of all fake nodes); on nodes
+        whose prefix begins with `broken` Jobs fail. The first time KWOK is built, in some minutes.
+        """
+        return fake_nodes.add(self._site(), count, labels or {}, zones, prefix, job_seconds)
+
+    def remove_fake_nodes(self, prefix: str = "") -> None:
+        """Remove the fake nodes of a prefix, or all; with the last of them KWOK ends."""
+        fake_nodes.remove(self._site(), prefix)
 
     def on_node(
         self, node: str, argv: Sequence[str], *, timeout: float = 180, check: bool = False
