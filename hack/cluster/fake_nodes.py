@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from hack.cluster import kwok, lifecycle, machines
+from hack.cluster.addresses import NODES
 from hack.cluster.binaries import kwok_folder
 from hack.cluster.components import kwok_configuration, kwok_program
 from hack.cluster.lifecycle import Site, kubectl
@@ -29,7 +30,7 @@ def add(
 
     Raises ClusterError for a prefix that is no part of a name, or when they do not become Ready.
     """
-    if not _PREFIX.fullmatch(prefix) or prefix in lifecycle.NODES:
+    if not _PREFIX.fullmatch(prefix) or prefix in NODES:
         raise ClusterError(f"{prefix!r} cannot begin the name of a fake node: lower-case letters, digits and dashes")
     _switch_on(made, job_seconds)
     names = [f"{prefix}-{number:05}" for number in range(count)]
