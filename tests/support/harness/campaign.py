@@ -46,11 +46,14 @@ class Found:
     """Names of calls that change something."""
 
     def makes_sense(self, fault: Fault) -> bool:
-        """Before and after a mere look are the same; so are after a task is handed out, and before its first call."""
+        """Before and after a mere look are the same; so are after a task is handed out, and before its first call.
+
+        Nobody who only looks is told of a conflict.
+        """
         name = fault.point.name
         if name in self.afterwards:
             return fault.kind is Kind.RESET
-        return fault.kind not in (Kind.KILL_AFTER, Kind.RESET) or name in self.writers
+        return fault.kind not in (Kind.KILL_AFTER, Kind.RESET, Kind.CONFLICT) or name in self.writers
 
     def of(self, who: str = "", bank: str = "") -> list[Point]:
         return [point for point in self.always if who in ("", point.who) and bank in ("", point.bank)]

@@ -72,6 +72,10 @@ def test_before_and_after_are_tried_where_they_differ() -> None:
     ]
 
 
+def test_only_a_write_can_conflict() -> None:
+    assert FOUND.faults([Kind.CONFLICT]) == [Fault(Kind.CONFLICT, WRITE)]
+
+
 def test_the_same_seed_chooses_the_same_faults() -> None:
     every = FOUND.faults(list(Kind))
     assert sample(every, 5, "one") == sample(every, 5, "one")
