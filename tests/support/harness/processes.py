@@ -65,6 +65,8 @@ class Nursery:
             for line in lines:
                 word, pid, *code = line.split()
                 if word == "started":
+                    # Numbers come again.
+                    self._codes.pop(int(pid), None)
                     self._started.put(int(pid))
                     continue
                 with self._news:
