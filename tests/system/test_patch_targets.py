@@ -333,7 +333,8 @@ async def until_running(cluster: Cluster, campaign: Campaign) -> None:
     raise AssertionError("the Procedure's container does not start")
 
 
-REBOOT = "nsenter --target 1 --mount --uts --ipc --net -- reboot"
+# By its path: busybox has a `reboot` of its own, which would end the node's first process instead of asking it.
+REBOOT = "nsenter --target 1 --mount --uts --ipc --net -- /usr/sbin/reboot"
 
 
 async def test_a_procedure_that_reboots_its_node_under_itself_is_carried_out_again_or_done(
