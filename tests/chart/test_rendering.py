@@ -140,15 +140,16 @@ def test_no_role_has_a_wildcard(render: Render) -> None:
 
 def test_nobody_gets_cluster_admin(render: Render) -> None:
     bindings = [*of_kind(render(), "ClusterRoleBinding"), *of_kind(render(), "RoleBinding")]
-    assert {binding["roleRef"]["name"] for binding in bindings} == {"bascule-operator", "bascule-worker"}
+    roles = {"bascule-operator", "bascule-worker", "bascule-worker-nodes"}
+    assert {binding["roleRef"]["name"] for binding in bindings} == roles
 
 
 def test_users_roles_hold_no_status_and_no_procedure(render: Render) -> None:
     roles = [role for role in of_kind(render(), "ClusterRole") if "aggregate" in str(role["metadata"])]
     resources = {resource for role in roles for rule in role["rules"] for resource in rule["resources"]}
-    assert resources == {"imagebuilds", "approvals"}
+    assert resources == {"imagebuilds", "patchcampaigns", "approvals"}
     edit = next(role for role in roles if role["metadata"]["name"] == "bascule-edit")
-    assert edit["rules"][0]["resources"] == ["imagebuilds"]
+    assert edit["rules"][0]["resources"] == ["imagebuilds", "patchcampaigns"]
 
 
 def test_the_crds_are_those_that_are_committed(render: Render) -> None:
@@ -177,7 +178,7 @@ def test_every_policy_is_bound_and_fails_closed(render: Render) -> None:
         assert policy["spec"]["failurePolicy"] == expected, name
     actions = [tuple(binding["spec"]["validationActions"]) for binding in bindings.values()]
     assert set(actions) <= {("Deny",), ("Warn",)}
-    assert actions.count(("Warn",)) == 1
+    assert actions.count(("Warn",)) == 2
 
 
 def test_a_private_authority_is_trusted_by_both(render: Render) -> None:

@@ -150,11 +150,14 @@ class KubernetesNodes:
             return node
         body["metadata"]["resourceVersion"] = node.version
         try:
-            return node_of(await self._api.merge(f"{_PATH}/{node.name}", body))
+            changed = node_of(await self._api.merge(f"{_PATH}/{node.name}", body))
         except ApiError as error:
             if error.status in (404, 409):
                 return None
             raise TargetRefusedError(f"the API server refuses to change the node: {error.message}") from error
+        async with self._watch.view() as view:
+            view.learn(changed)
+        return changed
 
 
 class _PodsOfNode:

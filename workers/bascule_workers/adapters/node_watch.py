@@ -44,6 +44,15 @@ class NodesView:
     def node(self, name: str) -> Node | None:
         return self._nodes.items.get(name)
 
+    def learn(self, node: Node) -> None:
+        """Take over what the API server answered to a write, if the watch has not shown it yet: so that the next look
+        needs no request of its own.
+        """
+        known = self._nodes.items.get(node.name)
+        if known is not None and known.uid == node.uid and int(known.version) < int(node.version):
+            self._nodes.items[node.name] = node
+            self._changed(node)
+
     @asynccontextmanager
     async def changes(self, name: str) -> AsyncIterator[asyncio.Event]:
         """An event that is set whenever the node changes."""
