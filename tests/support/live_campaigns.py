@@ -6,12 +6,17 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bascule_api.fleets import Target
+from bascule_api.patch_campaigns import PatchCampaignSpec
+from bascule_workers.plans.patch_campaigns import order
+from bascule_workers.plans.waves import ordered
 from hack import installation
 from hack.cluster.addresses import NODES
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
 from tests.support.builds import Applied, Body
 
+ZONE = "topology.kubernetes.io/zone"
 TENANT_LABEL = "bascule.example.com/tenant"
 """On nodes: the tenant that may patch them."""
 PACED, UNPACED = "paced-patch", "paced-rollback"
@@ -93,6 +98,25 @@ class CampaignBuilder:
     def paced(self, **parameters: Any) -> CampaignBuilder:
         """What its patch is told: seconds, holdAt, failAt."""
         return self.with_spec(patch={"procedure": PACED, "parameters": parameters})
+
+    def beginning_at(self, node: str) -> CampaignBuilder:
+        """The same with a patch that takes some seconds, as many as have the plan begin at that node."""
+        patch = {"procedure": PACED, "parameters": {}} | self.spec.get("patch", {})
+        tried = (
+            self.with_spec(patch=patch | {"parameters": patch["parameters"] | {"seconds": seconds}})
+            for seconds in range(2, 22)
+        )
+        return next(made for made in tried if made.order[0] == node)
+
+    @property
+    def order(self) -> list[str]:
+        """The nodes in the order in which the campaign will patch them."""
+        nodes = json.loads(self.cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+        targets = [
+            Target(name=node["metadata"]["name"], zone=node["metadata"]["labels"].get(ZONE, "")) for node in nodes
+        ]
+        spec = PatchCampaignSpec.model_validate(self.body["spec"])
+        return [target.name for target in ordered(targets, order(spec))]
 
     def gated(self, wave: str) -> CampaignBuilder:
         """A person has to agree before that wave."""

@@ -13,9 +13,10 @@ import pytest
 from hack.cluster.addresses import NODES
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
-from tests.support.builds import condition, phase_of, step_objects
+from tests.support.builds import Body, condition, phase_of, step_objects
 from tests.support.live_campaigns import (
     TENANT_LABEL,
+    UNPACED,
     Campaign,
     CampaignBuilder,
     counts,
@@ -29,6 +30,7 @@ from tests.support.requests import as_user, creation, refusal, warnings
 # Each test has the nodes for itself: they run in one process.
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("nodes")]
 Builder = Callable[[str], CampaignBuilder]
+CANARY, OTHER = NODES
 
 
 @pytest.fixture
@@ -41,16 +43,6 @@ def campaign(bascule: Cluster, tenant: TenantHandle) -> Iterator[Builder]:
     bascule.kubectl("label", "nodes", *NODES, f"{TENANT_LABEL}-")
     assert held_nodes(bascule) == {}
     assert held_leases(bascule, tenant) == []
-
-
-def others(node: str) -> list[str]:
-    return [name for name in NODES if name != node]
-
-
-def subject_of(made: Campaign) -> str:
-    body = made.get()
-    assert body is not None
-    return str(body["status"]["waitingFor"]["subject"])
 
 
 def bascule_verb(made: Campaign, *words: str) -> str:
@@ -115,23 +107,21 @@ def test_a_rejection_halts_and_a_rerun_goes_on_behind_what_is_patched(campaign: 
 def test_a_target_that_fails_stops_the_campaign_and_a_rerun_leaves_out_what_is_patched(
     campaign: Builder, bascule: Cluster
 ) -> None:
-    planned = campaign("failing").with_spec(mode="Plan").apply().until_phase("Succeeded")
-    canary = planned["status"]["waves"][0]["names"][0]
-    (other,) = others(canary)
-    made = campaign("failing").paced(failAt=other).apply()
-    body = made.until(lambda found: len(found["status"].get("history", [])) == 2, "over")
-    if body["status"]["waves"][0]["names"][0] != canary:
-        pytest.skip("another patch orders the nodes in another way")
-    assert (phase_of(body), body["status"]["failure"]["type"]) == ("Failed", "TooManyFailures")
+    made = campaign("failing").paced(failAt=OTHER).beginning_at(CANARY).apply()
+    body = made.until_phase("Failed")
+    assert body["status"]["waves"][0]["names"] == [CANARY]
+    assert body["status"]["failure"]["type"] == "TooManyFailures"
     failed = body["status"]["targets"]["failures"]
-    assert [(target["name"], target["phase"]) for target in failed] == [(other, "Patching")]
+    assert [(target["name"], target["phase"]) for target in failed] == [(OTHER, "Patching")]
     assert counts(body)["patched"] == 1
-    assert f"1 failed ({other}: Patching)" in condition(body, "Ready")["message"]
+    assert f"1 failed ({OTHER}: Patching)" in condition(body, "Ready")["message"]
     assert held_nodes(bascule) == {}
     made.annotate(requested_at="again")
-    again = made.until(lambda found: len(found["status"]["history"]) == 3, "over again")
+    again = made.until(lambda found: len(found["status"]["history"]) == 2, "over again")
     assert counts(again)["skipped"] == 1, "the canary is patched already"
-    assert again["status"]["effects"]["standing"][0]["run"] == 2
+    assert [patched["run"] for patched in again["status"]["effects"]["standing"]] == [1], "run 2 patched nothing"
+    assert f"failed ({OTHER}: Patching)" in bascule_verb(made, "explain", "pcamp/failing")
+    assert len(bascule_verb(made, "history", "pcamp/failing").splitlines()) == 3
 
 
 def test_a_request_after_a_success_patches_everything_again(campaign: Builder) -> None:
@@ -143,17 +133,16 @@ def test_a_request_after_a_success_patches_everything_again(campaign: Builder) -
 
 
 def test_cancelling_takes_back_what_is_in_flight_and_keeps_what_is_done(campaign: Builder, bascule: Cluster) -> None:
-    planned = campaign("stopped").with_spec(mode="Plan").apply().until_phase("Succeeded")
-    canary = planned["status"]["waves"][0]["names"][0]
-    made = campaign("stopped").paced(holdAt=others(canary)[0]).apply()
-    node, _ = made.until_at_work("Patching")
-    if node == canary:
-        pytest.skip("another patch orders the nodes in another way")
-    assert list(held_nodes(bascule)) == [node]
+    made = campaign("stopped").paced(holdAt=OTHER).beginning_at(CANARY).apply()
+    made.until(lambda found: counts(found).get("patched") == 1, "done with its canary")
+    made.until_at_work("Patching")
+    assert list(held_nodes(bascule)) == [OTHER]
+    assert f"at {OTHER}" in bascule_verb(made, "logs", "pcamp/stopped", "wave-fleet", "--target", OTHER)
     bascule_verb(made, "cancel", "pcamp/stopped", "--reason", "wrong window")
     body = made.until_phase("Cancelled")
     assert held_nodes(bascule) == {}
     assert counts(body)["patched"] == 1
+    assert body["status"]["effects"]["standing"][0]["count"] == 1
     assert "wrong window" in condition(body, "Ready")["message"]
 
 
@@ -170,13 +159,30 @@ def test_deletion_in_mid_run_releases_every_node_before_the_resource_goes(
     assert step_objects(bascule, tenant, body["metadata"]["uid"], "jobs") == []
 
 
+def test_a_finished_campaign_is_rolled_back_where_deletion_says_so(campaign: Builder, bascule: Cluster) -> None:
+    slow = {"procedure": UNPACED, "parameters": {"seconds": 10}}
+    made = campaign("undone").with_spec(compensation={"onDelete": "Always"}, rollback=slow).apply()
+    body = made.until_phase("Succeeded")
+    assert [patched["count"] for patched in body["status"]["effects"]["standing"]] == [len(NODES)]
+    made.delete()
+    held = set[str]()
+
+    def rolled_back_everywhere(_: Body) -> bool:
+        held.update(held_nodes(bascule))
+        return held == set(NODES)
+
+    made.until(rolled_back_everywhere, "held every node once more")
+    made.until_gone()
+    assert held_nodes(bascule) == {}
+
+
 def test_a_node_that_a_person_had_cordoned_stays_cordoned(campaign: Builder, bascule: Cluster) -> None:
-    bascule.kubectl("cordon", NODES[0])
+    bascule.kubectl("cordon", CANARY)
     try:
         campaign("polite").apply().until_phase("Succeeded")
-        assert held_nodes(bascule) == {NODES[0]: {"unschedulable": True}}
+        assert held_nodes(bascule) == {CANARY: {"unschedulable": True}}
     finally:
-        bascule.kubectl("uncordon", NODES[0])
+        bascule.kubectl("uncordon", CANARY)
 
 
 def test_a_suspended_campaign_finishes_what_is_in_flight_and_begins_no_more(
