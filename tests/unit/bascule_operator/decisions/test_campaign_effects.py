@@ -65,6 +65,7 @@ def test_an_intent_records_what_undoing_will_need() -> None:
     assert told.effects.rollback is not None
     assert told.effects.rollback.procedure == "apt-rollback"
     assert told.effects.node_selector == {"pool": "web"}
+    assert told.effects.drain.enabled
     assert standing(told) == [(1, 10)]
 
 
@@ -133,6 +134,18 @@ def test_deletion_rolls_back_what_stands_only_where_the_spec_says_so_and_can() -
     assert undoing.leaves_something(always.subject)
     assert not undoing.leaves_something(always.recording(1, rollback=None).subject)
     assert not undoing.leaves_something(always.with_spec(compensation={}).subject)
+
+
+def test_who_is_let_go_of_by_force_is_still_released_once() -> None:
+    """Nodes, Leases and copies of keys: nobody else would give them back."""
+    force = {"bascule.dev/force-delete": "the cluster is gone"}
+    made = campaign().running().recording().deleting()
+    made = made.with_metadata(annotations=force)
+    told = decide(moves.Observed(made.subject, True, grounds(), RunView(), "", NOW))
+    assert isinstance(told, moves.LetGo)
+    assert told.release is not None
+    assert (told.release.undo.scope, told.release.final) == (CompensationScope.RELEASES, True)
+    assert told.release.delay_seconds > 0, "the run itself has its own time first"
 
 
 # The undo's input
