@@ -45,9 +45,10 @@ def campaign(bascule: Cluster, tenant: TenantHandle) -> Iterator[Builder]:
     assert held_leases(bascule, tenant) == []
 
 
-def bascule_verb(made: Campaign, *words: str) -> str:
+def bascule_verb(made: Campaign, *words: str, check: bool = True) -> str:
+    """What the command prints. `explain` of what does not go on by itself ends with another code than 0."""
     command = [".venv/bin/bascule", *words, "-n", made.made.tenant.namespace]
-    return made.cluster.exec(command, check=True).stdout
+    return made.cluster.exec(command, check=check).stdout
 
 
 def test_a_campaign_patches_every_node_one_wave_after_the_other_and_lets_them_go(
@@ -120,7 +121,7 @@ def test_a_target_that_fails_stops_the_campaign_and_a_rerun_leaves_out_what_is_p
     again = made.until(lambda found: len(found["status"]["history"]) == 2, "over again")
     assert counts(again)["skipped"] == 1, "the canary is patched already"
     assert [patched["run"] for patched in again["status"]["effects"]["standing"]] == [1], "run 2 patched nothing"
-    assert f"failed ({OTHER}: Patching)" in bascule_verb(made, "explain", "pcamp/failing")
+    assert f"failed ({OTHER}: Patching)" in bascule_verb(made, "explain", "pcamp/failing", check=False)
     assert len(bascule_verb(made, "history", "pcamp/failing").splitlines()) == 3
 
 
