@@ -238,6 +238,8 @@ class WindowRequest(StepRequest):
     """`patch_campaign.window`: whether a target may be begun now."""
 
     windows: list[Window]
+    now: int
+    """Epoch seconds, as the run's own clock has it: it sleeps by that one until a window opens."""
 
 
 class WindowState(ApiModel):

@@ -6,8 +6,7 @@ Nothing goes out from the worker: what a tenant names is asked by a Job of the t
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from temporalio import activity
@@ -59,19 +58,19 @@ def _problems(gate: Gate) -> list[str]:
 class GateActivities:
     """Each may die before or after its effect and be repeated."""
 
-    def __init__(
-        self, ports: PatchTargetPorts, clock: Callable[[], float] = time.time, wait_seconds: float = WAIT_SECONDS
-    ) -> None:
+    def __init__(self, ports: PatchTargetPorts, wait_seconds: float = WAIT_SECONDS) -> None:
         self._ports = ports
-        self._clock = clock
         self._wait_seconds = wait_seconds
         logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
         self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings, logs)
 
     @activity.defn(name="patch_campaign.window")
     async def window(self, request: WindowRequest) -> Done[WindowState] | NotYet:
-        """Whether a target may be begun now."""
-        found = windows.standing(request.windows, int(self._clock()))
+        """Whether a target may be begun now.
+
+        An activity, since the rules of time zones change with a worker's version: what a run was told, it was told.
+        """
+        found = windows.standing(request.windows, request.now)
         name = windows.words(found.window) if found.window else ""
         return Done(value=WindowState(open=found.open, changes_at=found.changes_at, name=name))
 
@@ -94,7 +93,8 @@ class GateActivities:
         if isinstance(outcome, Running):
             return self._not_yet(request, outcome.note or await self._progress(request, outcome.pod))
         ended, log = outcome
-        report = GateReport(verdict=Verdict(ended.results["verdict"]), message=gates.shortened(ended.message))
+        verdict = ended.results.get("verdict", Verdict.INCONCLUSIVE)
+        report = GateReport(verdict=Verdict(verdict), message=gates.shortened(ended.message))
         return Done(value=report, log=log.digest, message=log.note)
 
     def _not_yet(self, request: GateRequest, reason: str, cursor: str = "", again_after: int = 0) -> NotYet:
@@ -171,7 +171,7 @@ class GateActivities:
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note)
         ended, log = outcome
-        if ended.results["verdict"] != Verdict.PASS:
+        if ended.results.get("verdict") != Verdict.PASS:
             error = StepFailedError(gates.shortened(ended.message), FailureType.TARGET_NOT_READY)
             error.log = log.digest
             raise error

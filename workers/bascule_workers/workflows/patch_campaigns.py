@@ -226,7 +226,7 @@ class PatchCampaignWorkflow(Run):
             return
         step = plans.wave_step(wave.name)
         while True:
-            request = WindowRequest(**self._common(step), windows=windows)
+            request = WindowRequest(**self._common(step), windows=windows, now=self.now())
             state = await self.step(step, GateActivities.window, request, ends=False, gate=wave.name)
             if state.open:
                 self._closes_at = state.changes_at
@@ -251,7 +251,8 @@ class PatchCampaignWorkflow(Run):
         step = plans.wave_step(wave.name)
         request = plans.gate_request(self.campaign, step, gate)
         where = f"{wave.name}/{gate.name}"
-        report = await self.step(step, GateActivities.gate, request, ends=False, gate=where)
+        # A gate may take days; what troubles it then is waited out as long as the run may last.
+        report = await self.step(step, GateActivities.gate, request, limit=None, ends=False, gate=where)
         if report.verdict != Verdict.PASS:
             failed = report.verdict == Verdict.FAIL
             told = f"the gate {where} {'failed' if failed else 'is inconclusive'}: {report.message}"

@@ -55,9 +55,10 @@ class Repeating(Calling):
         """Carry the activity out. `limit` bounds how long trouble is waited out, `bound` everything. Raises Ended."""
         begun, errors = workflow.time(), 0
         record.attempts = record.attempts or 1
+        waiting: WaitingProgress | None = None
         while True:
             try:
-                report = await self.call(activity, request)
+                report = await self._answer(record, activity, request)
             except ActivityError as error:
                 self.go_on(record)
                 errors += 1
@@ -76,21 +77,38 @@ class Repeating(Calling):
                 return report.value
             errors = 0
             left = _left(record, report, bound, workflow.time() - begun)
-            request = await self._not_yet(record, request, report, left)
+            waiting = self._waited_for(record, report, waiting)
+            request = await self._not_yet(record, request, report, waiting, left)
 
-    async def _not_yet(self, record: StepRecord, request: R, report: NotYet, left: float) -> R:
+    async def _answer(self, record: StepRecord, activity: Activity[R, T], request: R) -> Done[T] | NotYet:
+        """What the activity says. What it waited for is what the run waits for until then: it waits by itself too."""
+        try:
+            return await self.call(activity, request)
+        finally:
+            self.waits(record, None)
+
+    def _waited_for(self, record: StepRecord, report: NotYet, before: WaitingProgress | None) -> WaitingProgress | None:
+        """What is waited for, since when it first was."""
+        if report.waits_for is None:
+            return None
+        same = before is not None and (before.kind, before.subject) == (report.waits_for, report.subject)
+        return WaitingProgress(
+            gate=record.name,
+            kind=report.waits_for,
+            subject=report.subject,
+            detail=failures.shortened(report.reason),
+            since=before.since if before and same else self.now(),
+        )
+
+    async def _not_yet(
+        self, record: StepRecord, request: R, report: NotYet, waiting: WaitingProgress | None, left: float
+    ) -> R:
         """Show what is waited for, and wait. Returns the request to go on with."""
         record.note = failures.shortened(report.reason)
-        waiting = None
-        if report.waits_for is not None:
-            waiting = WaitingProgress(
-                gate=record.name, kind=report.waits_for, subject=report.subject, detail=record.note, since=self.now()
-            )
         self.waits(record, waiting)
         self.touch()
         if report.again_after:
             await self._pause(record, min(report.again_after, left))
-        self.waits(record, None)
         return request.model_copy(update={"note": report.reason or "running", "cursor": report.cursor})
 
     async def _pause(self, record: StepRecord, seconds: float) -> None:

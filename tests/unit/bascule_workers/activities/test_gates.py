@@ -122,8 +122,8 @@ def verdict(said: Verdict, message: str = "") -> Succeeded:
 
 async def test_a_window_that_is_open() -> None:
     window = Window(start="22:00", end="02:00", time_zone="Europe/Berlin")
-    found = await activities_with(Jobs(), clock=lambda: 1_777_926_600.5).window(
-        WindowRequest.model_validate(COMMON | {"windows": [window]})
+    found = await activities_with(Jobs()).window(
+        WindowRequest.model_validate(COMMON | {"windows": [window], "now": 1_777_926_600})
     )
     name = "daily 22:00–02:00 Europe/Berlin"
     assert found == Done(value=WindowState(open=True, changes_at=1_777_939_200, name=name))
