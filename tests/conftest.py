@@ -18,12 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hack import installation
 from hack.cluster import handle
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
 from tests.support.builds import ImageBuildBuilder
+
+# How long an example takes is the machine's affair.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 CLUSTER_NAME = os.environ.get("BASCULE_TEST_CLUSTER", "bascule-test")
 _SHARED = Path(tempfile.gettempdir(), f"bascule-tests-{CLUSTER_NAME}")
