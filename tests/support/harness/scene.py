@@ -19,9 +19,9 @@ from hack import installation
 from tests.support.harness.gate import Kind
 from tests.support.harness.shard import LABEL, Shard
 
-PATIENCE = 150.0
-"""Seconds until a life must have come where it goes: a dead worker's activity is missed after ten, and busy machines
-make everything longer."""
+PATIENCE = 300.0
+"""Seconds until a stage must have come where it goes: a dead worker's activity is missed after ten, a cosign that is
+never answered is ended after 120, and busy machines make everything longer."""
 Json = dict[str, Any]
 
 
