@@ -264,7 +264,8 @@ class ProcedureSpec(ApiModel):
     reboot: ObjectName | None = None
     """Of a patch or rollback that may need a reboot: the Procedure with the use `PatchCampaign/reboot` that is carried
     out on the target when the result `rebootRequired` is `true`. It is pinned along with this one, and takes no
-    parameters. Its timeout is how long a node may take to come back with a new boot id."""
+    parameters. Its timeout is how long a node may take to come back with a new boot id. Absent: that result says that
+    this Procedure has asked the node itself, which is waited for."""
     retry: Retry = Retry()
     """How a failed attempt is repeated."""
     source: SourceRules = SourceRules()

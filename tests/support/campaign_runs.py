@@ -39,6 +39,8 @@ class TargetSteps(FakeSteps):
     """What was done, and where, in its order."""
     results: dict[str, dict[str, str]] = field(default_factory=dict)
     """What the Jobs of a use report."""
+    reboots: set[str] = field(default_factory=lambda: {"reboot"})
+    """Uses whose Jobs have the node rebooted."""
 
     async def run(self, job: Mapping[str, Any], *, known_note: str, limit_seconds: float) -> Outcome:
         name, use, target = job["metadata"]["name"], _use(job), _target(job)
@@ -60,7 +62,7 @@ class TargetSteps(FakeSteps):
     def _effect(self, use: str, target: str) -> None:
         self.done.append((use, target))
         node = self.nodes.nodes.get(target)
-        if use == "reboot" and node is not None:
+        if use in self.reboots and node is not None:
             self.nodes.put(replace(node, boot_id=str(int(node.boot_id) + 1)))
 
     def targets(self, use: str) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from bascule_api import names
 from bascule_api.conditions import CompensationState, Phase, WaitKind
 from bascule_api.fleets import TargetPhase
+from bascule_api.procedures import PinnedProcedure
 from bascule_codec import Keyring, data_converter
 from bascule_workers.plans import patched
 from bascule_workers.plans.outcomes import Failed, Succeeded
@@ -178,14 +179,20 @@ async def test_a_target_is_rebooted_once_when_its_patch_says_so(campaigns: Campa
     fleet.assert_free()
 
 
-async def test_a_patch_that_wants_a_reboot_that_nobody_offers_fails(campaigns: Campaigns, fleet: Fleet) -> None:
+def asking_itself() -> dict[str, PinnedProcedure]:
+    """Procedures of which the patch names none that reboots: it asks the node by itself."""
+    return PROCEDURES | {"patch": PATCH.model_copy(update={"spec": PATCH.spec.model_copy(update={"reboot": None})})}
+
+
+async def test_a_patch_that_asks_the_node_itself_is_waited_for(campaigns: Campaigns, fleet: Fleet) -> None:
     fleet.steps.results["patch"] = {"rebootRequired": "true"}
-    plain = PATCH.model_copy(update={"spec": PATCH.spec.model_copy(update={"reboot": None})})
+    fleet.steps.reboots = {"patch"}
 
-    story = await campaigns.carried_out(campaign(procedures=PROCEDURES | {"patch": plain}))
+    story = await campaigns.carried_out(campaign(procedures=asking_itself()))
 
-    assert story.failure_type == "TooManyFailures"
-    assert "spec.reboot names none" in (story.result.failure.message if story.result.failure else "")
+    assert story.result.phase == Phase.SUCCEEDED
+    assert fleet.steps.targets("reboot") == []
+    assert {node.boot_id for node in fleet.nodes.nodes.values()} == {"2"}
     fleet.assert_free()
 
 

@@ -24,6 +24,7 @@ from bascule_workers.activities.gates import GateActivities
 from bascule_workers.activities.image_builds import ImageBuildActivities, ImageBuildPorts
 from bascule_workers.activities.patch_campaigns import CampaignPorts, PatchCampaignActivities
 from bascule_workers.activities.patch_targets import PatchTargetActivities, PatchTargetPorts
+from bascule_workers.activities.plan_keeping import PlanKeeper
 from bascule_workers.activities.publications import PublicationActivities
 from bascule_workers.activities.runs import RunActivities
 from bascule_workers.adapters.temporal_records import TemporalRecords
@@ -203,7 +204,8 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
     holders: list[object] = [runs, *builds]
     if equipment.targets is not None:
         targets = equipment.targets
-        campaigns = CampaignPorts(targets.nodes, targets.leases, targets.objects, TemporalRecords(client))
+        keeper = PlanKeeper(targets.tenants, targets.logs)
+        campaigns = CampaignPorts(targets.nodes, targets.leases, targets.objects, TemporalRecords(client), keeper)
         holders += [PatchCampaignActivities(campaigns), PatchTargetActivities(targets), GateActivities(targets)]
     return Worker(
         strict_about_inputs(client),

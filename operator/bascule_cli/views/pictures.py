@@ -311,7 +311,8 @@ def _wait(item: Item, waits: WaitingFor | None, speech: Speech, now: datetime) -
         gate=waits.gate,
         since=moment(waits.since, now),
         until=moment(waits.until, now),
-        detail=waits.detail,
+        # Of an approval the detail is a command for those who have no plugin.
+        detail="" if approves else waits.detail,
         subject=waits.subject,
         commands=(speech.verb(item, "campaign plan"), speech.verb(item, "approve")) if approves else (),
     )

@@ -187,6 +187,8 @@ def reference(campaign: PatchCampaignInput, target: Target) -> str:
     return f"{'node' if is_node(campaign) else 'host'}/{target.name}"
 
 
+REBOOT_SECONDS = 900
+"""How long a node that its Procedure asked to reboot may take to come back."""
 READY_SECONDS = 600
 """How long a node has to become Ready where the spec has no `verify`."""
 

@@ -156,10 +156,8 @@ class AtTarget(StepRecord):
         """Reboot the target, once, and wait until it is back."""
         reboot = plans.reboot_of(self._campaign, patch)
         if reboot is None:
-            raise self._ended(
-                FailureType.STEP_FAILED,
-                f"the Procedure {patch.name} reported rebootRequired, and its spec.reboot names none that reboots",
-            )
+            await self._reboots_itself()
+            return
         if self._node:
             self._boot_id = (await self._acquired()).boot_id
         self._begins(TargetPhase.REBOOTING)
@@ -174,6 +172,13 @@ class AtTarget(StepRecord):
             timeout, trouble = min(timeout, round(LOST_REBOOT)), ended.failure.message
         if self._node:
             await self._rebooted(timeout, trouble)
+            self._boot_id = (await self._acquired()).boot_id
+
+    async def _reboots_itself(self) -> None:
+        """Without a Procedure that reboots, the one that says so has asked the target itself."""
+        if self._node:
+            self._begins(TargetPhase.REBOOTING)
+            await self._rebooted(plans.REBOOT_SECONDS, "")
             self._boot_id = (await self._acquired()).boot_id
 
     async def _rebooted(self, seconds: int, trouble: str) -> None:
