@@ -1,4 +1,4 @@
-"""`make demo`: a story on a real cluster, and the proof of what became of it. STORY=life tells the life of a run."""
+"""`make demo`: a story on a real cluster, and the proof of what became of it. STORY=life or campaign tells another."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hack import installation
 from hack.cluster import handle
 from hack.cluster.engines import OWN, check_engine
 from hack.cluster.shell import ClusterError
-from hack.demo import first, life
+from hack.demo import campaign, first, life
 from hack.demo.stage import Stage, say
 
-STORIES = {"first": first, "life": life}
+STORIES = {"first": first, "life": life, "campaign": campaign}
 
 
 def run(console: Console, name: str, keep: bool, title: str) -> int:
@@ -31,7 +31,7 @@ def run(console: Console, name: str, keep: bool, title: str) -> int:
         say(console, begun, "the chart: operator and workers, each under its own Role")
         installation.install(cluster)
         say(console, begun, "a tenant: acme, with the namespace acme-dev, its own Temporal namespace and signing key")
-        tenant = installation.make_tenant(cluster, "acme")
+        tenant = installation.make_tenant(cluster, "acme", node_selector=campaign.POOL if story is campaign else None)
         stage = Stage(console, cluster, tenant, begun)
         found = story.play(stage)
         _close(stage, story.next_steps(stage), keep, title)
@@ -58,6 +58,7 @@ def _close(stage: Stage, commands: list[str], kept: bool, title: str) -> None:
         console.print(f"\nTry next: `make demo{story} KEEP=1` leaves it all running, for kubectl and the UI.")
         if title == "first":
             console.print("`make demo STORY=life` shows an approval, a suspend, and deletions that undo.")
+            console.print("`make demo STORY=campaign` patches nodes: a canary, a failing node, halt and rollback.")
 
 
 def main() -> int:

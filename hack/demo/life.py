@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hack import installation
 from hack.demo import life_proofs, proofs, story
+from hack.demo.acting import PATIENCE, Body, Cast, make_cast, perform, until
 from hack.demo.proofs import Proof
 from hack.demo.stage import Stage
-from hack.installation import ROOT
-from hack.people import Person, grant, make_person
-
-PATIENCE = 300
-Body = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Cast:
-    """Who plays: real users with certificates of their own."""
-
-    dora: Person
-    """Edits what is in the namespace: the ClusterRole edit."""
-    ada: Person
-    """May decide on approvals and nothing else: the ClusterRole bascule-approve."""
+from hack.people import Person
 
 
 def play(stage: Stage) -> list[Proof]:
     """Tell the story. Returns what was proven."""
     with tempfile.TemporaryDirectory() as folder:
         stage.say("two people: dora, who edits in acme-dev, and ada, who may approve there and nothing else")
-        cast = _cast(stage, Path(folder))
+        cast = make_cast(stage, Path(folder))
         stage.say("two ImageBuilds: web wants an approval before it is published, doomed tests for an hour")
         _apply(stage, "web", "doomed")
         acts = (_approval, _suspend, _deletion, _undo, _force)
@@ -54,14 +36,6 @@ def next_steps(stage: Stage) -> list[str]:
     ]
 
 
-def _cast(stage: Stage, folder: Path) -> Cast:
-    cluster, space = stage.cluster, stage.tenant.namespace
-    cast = Cast(*(make_person(cluster, name, space, folder, "acme") for name in ("dora", "ada")))
-    grant(cluster, cast.dora, "edit")
-    grant(cluster, cast.ada, "bascule-approve")
-    return cast
-
-
 def _apply(stage: Stage, *names: str) -> None:
     lives = story.lives(stage.cluster, stage.tenant)
     installation.apply(stage.cluster, *(document for name in names for document in lives[name]))
@@ -71,16 +45,16 @@ def _approval(stage: Stage, cast: Cast) -> list[Proof]:
     stage.act(1, "a build waits for a person")
     body = _until(stage, "web", lambda found: found["status"].get("phase") == "Waiting", "waiting")
     subject = body["status"]["waitingFor"]["subject"]
-    _as(stage, cast.dora, "kubectl", "bascule", "get", "web")
-    _as(stage, cast.dora, "kubectl", "bascule", "explain", "web")
+    perform(stage, cast.dora, "kubectl", "bascule", "get", "web")
+    perform(stage, cast.dora, "kubectl", "bascule", "explain", "web")
     before = proofs.nothing_published(stage.cluster, body["spec"]["publish"]["repository"])
     stage.show(before)
     stage.say("dora made it, and may not approve it")
-    refused = _as(stage, cast.dora, "kubectl", "bascule", "approve", "web", "--yes")
+    refused = perform(stage, cast.dora, "kubectl", "bascule", "approve", "web", "--yes")
     stage.say("ada may; what she approves is this digest, at this gate, of this run")
-    counted = _as(stage, cast.ada, "kubectl", "bascule", "approve", "web", "--yes", "--reason", "tested on staging")
+    counted = perform(stage, cast.ada, "kubectl", "bascule", "approve", "web", "--yes", "--reason", "tested on staging")
     _until(stage, "web", lambda found: found["status"].get("phase") == "Succeeded", "published")
-    _as(stage, cast.dora, "kubectl", "bascule", "get", "web")
+    perform(stage, cast.dora, "kubectl", "bascule", "get", "web")
     found = [
         life_proofs.ended(
             "who lacks the right cannot approve", "kubectl bascule approve web --yes   (as dora)", refused, 4
@@ -97,14 +71,14 @@ def _suspend(stage: Stage, cast: Cast) -> list[Proof]:
     stage.act(2, "suspend and resume: a step comes to its end, the next one waits")
     _apply(stage, "nightly")
     _until(stage, "nightly", lambda found: _state(found, "test-slow") == "Running", "testing")
-    _as(stage, cast.dora, "kubectl", "bascule", "suspend", "nightly")
+    perform(stage, cast.dora, "kubectl", "bascule", "suspend", "nightly")
     body = _until(stage, "nightly", lambda found: found["status"].get("phase") == "Suspended", "suspended")
-    _as(stage, cast.dora, "kubectl", "bascule", "explain", "nightly")
+    perform(stage, cast.dora, "kubectl", "bascule", "explain", "nightly")
     idle = life_proofs.nothing_runs(stage.cluster, stage.tenant, body)
     stage.show(idle)
-    _as(stage, cast.dora, "kubectl", "bascule", "resume", "nightly")
+    perform(stage, cast.dora, "kubectl", "bascule", "resume", "nightly")
     body = _until(stage, "nightly", lambda found: found["status"].get("phase") == "Succeeded", "published")
-    _as(stage, cast.dora, "kubectl", "bascule", "history", "nightly")
+    perform(stage, cast.dora, "kubectl", "bascule", "history", "nightly")
     found = life_proofs.one_run(body)
     stage.show(found)
     return [idle, found]
@@ -113,11 +87,11 @@ def _suspend(stage: Stage, cast: Cast) -> list[Proof]:
 def _deletion(stage: Stage, cast: Cast) -> list[Proof]:
     stage.act(3, "a deletion in mid-flight: the image is built, its candidate pushed, a test of an hour runs")
     body = _until(stage, "doomed", lambda found: _state(found, "test-soak") == "Running", "testing")
-    _as(stage, cast.dora, "kubectl", "bascule", "get", "doomed")
+    perform(stage, cast.dora, "kubectl", "bascule", "get", "doomed")
     repository = body["spec"]["publish"]["repository"]
     there = life_proofs.candidate_there(stage.cluster, repository)
     stage.show(there)
-    _as(stage, cast.dora, "kubectl", "delete", "imagebuild", "doomed", "--wait=false")
+    perform(stage, cast.dora, "kubectl", "delete", "imagebuild", "doomed", "--wait=false")
     _follow_to_the_end(stage, cast.dora, "doomed")
     uid = body["metadata"]["uid"]
     found = [
@@ -133,7 +107,7 @@ def _deletion(stage: Stage, cast: Cast) -> list[Proof]:
 def _undo(stage: Stage, cast: Cast) -> list[Proof]:
     stage.act(4, "a deletion after the fact: web is published and says onDelete: Always")
     body = _until(stage, "web", lambda found: found["status"].get("phase") == "Succeeded", "published")
-    _as(stage, cast.dora, "kubectl", "delete", "imagebuild", "web", "--wait=false")
+    perform(stage, cast.dora, "kubectl", "delete", "imagebuild", "web", "--wait=false")
     _follow_to_the_end(stage, cast.dora, "web")
     found = [
         life_proofs.gone(stage.cluster, stage.tenant, "web"),
@@ -145,9 +119,11 @@ def _undo(stage: Stage, cast: Cast) -> list[Proof]:
 
 def _force(stage: Stage, cast: Cast) -> list[Proof]:
     stage.act(5, "dora may delete, which undoes; to let go of what is left is a right of its own")
-    refused = _as(stage, cast.dora, "kubectl", "bascule", "force-delete", "nightly", "--yes", "--reason", "impatience")
+    refused = perform(
+        stage, cast.dora, "kubectl", "bascule", "force-delete", "nightly", "--yes", "--reason", "impatience"
+    )
     annotation = "bascule.dev/force-delete=impatience"
-    by_hand = _as(stage, cast.dora, "kubectl", "annotate", "imagebuild", "nightly", annotation)
+    by_hand = perform(stage, cast.dora, "kubectl", "annotate", "imagebuild", "nightly", annotation)
     found = [
         life_proofs.ended(
             "a force-delete without the verb force is refused",
@@ -167,47 +143,13 @@ def _force(stage: Stage, cast: Cast) -> list[Proof]:
     return found
 
 
-def _as(stage: Stage, person: Person, *command: str, seconds: int = 120) -> int:
-    """Show and run a command as a person, in the person's terminal. Returns its exit code."""
-    words = " ".join(f"'{word}'" if " " in word else word for word in command)
-    stage.console.print(f"\n[bold]{person.name}$[/] {words}", highlight=False, soft_wrap=True)
-    with _output(stage) as stream:
-        environment = _environment(stage, person)
-        done = subprocess.run(
-            command, env=environment, stdout=stream, stderr=subprocess.STDOUT, timeout=seconds, check=False
-        )
-    code = done.returncode
-    if code:
-        stage.console.print(f"(exit code {code})", style="dim", highlight=False)
-    return code
-
-
-def _output(stage: Stage) -> Any:
-    """The console's own file, so that what runs there knows whether it is a terminal."""
-    stage.console.file.flush()
-    return os.fdopen(os.dup(stage.console.file.fileno()), "w")
-
-
-def _environment(stage: Stage, person: Person) -> dict[str, str]:
-    base = {**os.environ, **stage.cluster.environment}
-    return base | {"KUBECONFIG": str(person.kubeconfig), "PATH": f"{ROOT}/.venv/bin:{base['PATH']}"}
-
-
 def _follow_to_the_end(stage: Stage, person: Person, name: str) -> None:
     """`get --watch` ends when the resource has gone."""
-    _as(stage, person, "kubectl", "bascule", "get", name, "--watch", seconds=PATIENCE)
+    perform(stage, person, "kubectl", "bascule", "get", name, "--watch", seconds=PATIENCE)
 
 
 def _until(stage: Stage, name: str, wanted: Callable[[Body], bool], what: str) -> Body:
-    """The resource once it is so. Leaves the story when it never is."""
-    for _ in range(PATIENCE * 2):
-        body = life_proofs.look(stage.cluster, stage.tenant, name)
-        if body and body.get("status") and wanted(body):
-            return body
-        if body and body.get("status", {}).get("phase") in ("Failed", "Rejected"):
-            raise SystemExit(f"{name} ended without being {what}: {life_proofs.says(body)}")
-        time.sleep(0.5)
-    raise SystemExit(f"{name} was not {what} within {PATIENCE} s; look with KEEP=1 and `bascule explain {name}`")
+    return until(stage, "imagebuild", name, wanted, what, PATIENCE)
 
 
 def _state(body: Body, step: str) -> str:

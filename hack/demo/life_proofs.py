@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from hack.cluster.handle import Cluster
+from hack.demo.acting import says
 from hack.demo.proofs import Proof, tags
 from hack.installation import TenantHandle
 
@@ -16,12 +17,6 @@ def look(cluster: Cluster, tenant: TenantHandle, name: str) -> Body | None:
     """The ImageBuild as the API server has it; None when it is gone."""
     found = cluster.kubectl("get", "imagebuild", name, "-n", tenant.namespace, "--ignore-not-found", "-o", "json")
     return json.loads(found) if found.strip() else None
-
-
-def says(body: Body) -> str:
-    """The message of Ready."""
-    conditions = body.get("status", {}).get("conditions", [])
-    return str(next((found["message"] for found in conditions if found["type"] == "Ready"), "nothing"))
 
 
 def ended(claim: str, command: str, code: int, wanted: int) -> Proof:
