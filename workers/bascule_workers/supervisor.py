@@ -34,7 +34,8 @@ from bascule_workers.ports.audit import Audit
 from bascule_workers.ports.policy import Policy
 from bascule_workers.workflows.image_builds import ImageBuildUndoWorkflow, ImageBuildWorkflow
 from bascule_workers.workflows.patch_batches import PatchBatchWorkflow
-from bascule_workers.workflows.patch_campaigns import PatchCampaignUndoWorkflow, PatchCampaignWorkflow
+from bascule_workers.workflows.patch_campaign_undos import PatchCampaignUndoWorkflow
+from bascule_workers.workflows.patch_campaigns import PatchCampaignWorkflow
 
 WORKFLOWS: list[type] = [
     ImageBuildWorkflow,

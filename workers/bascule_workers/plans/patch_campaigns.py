@@ -28,6 +28,10 @@ from bascule_workers.plans import measurements
 PLAN = "plan"
 PATCH, ROLLBACK, VERIFY, REBOOT = "patch", "rollback", "verify", "reboot"
 """For what a Job is at a target."""
+HISTORY_LIMIT = 1_000
+"""Events of a campaign from which on the next wave gets a history of its own."""
+BATCH_HISTORY_LIMIT = 3_500
+"""Events of a batch from which on no target is begun: the rest is handed back, and gets a history of its own."""
 REPORTS_LIMIT = 1_000
 """Reports of all batches of a wave, about: each is some six events of the campaign's history."""
 LEAST_REPORTS = 8

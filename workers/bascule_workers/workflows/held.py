@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from bascule_api.fleets import Target
     from bascule_workers.activities.patch_campaigns import PatchCampaignActivities
     from bascule_workers.messages import Done, Left, NotYet
     from bascule_workers.patch_campaigns import Held, HeldRequest
@@ -14,8 +15,11 @@ with workflow.unsafe.imports_passed_through():
 
 PARALLEL = 20
 """Targets that are given back at a time."""
-HELD = "held"
-STANDING = "standing"
+
+CREDENTIALS = "delete the run's copies"
+JOBS = "stop the run's Jobs"
+HELD = "release what is held"
+STANDING = "roll back what was patched"
 
 
 async def looked_up(run: Calling, request: HeldRequest) -> Done[Held] | NotYet:
@@ -28,6 +32,11 @@ async def given_back(run: Calling, batches: Batches, request: HeldRequest, secon
     report = await looked_up(run, request)
     if isinstance(report, NotYet):
         return report
-    wave = FleetWave(HELD, report.value.held)
-    left = await batches.roll_back(wave, range(len(wave.targets)), PARALLEL, seconds, release_only=True)
-    return Done(value=Left(items=left, found=len(wave.targets) - len(left)))
+    return Done(value=await released(batches, report.value.held, seconds))
+
+
+async def released(batches: Batches, targets: list[Target], seconds: int) -> Left:
+    """Release targets, and take nothing back."""
+    wave = FleetWave("held", targets)
+    left = await batches.roll_back(wave, range(len(targets)), PARALLEL, seconds, release_only=True)
+    return Left(items=left, found=len(targets) - len(left))

@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api.fleets import TargetPhase
     from bascule_api.progress import WaitingProgress
     from bascule_workers.patch_campaigns import BatchInput, BatchReport, BatchResult, Halt
+    from bascule_workers.plans import patch_campaigns as plans
     from bascule_workers.plans.fleet_progress import OVER
     from bascule_workers.plans.progress import StepRecord
     from bascule_workers.workflows.at_targets import AtTarget
@@ -25,8 +26,6 @@ SLOW_REPORTS = 600
 """Seconds after which a batch in which nothing moves may report once more."""
 HASTY_REPORTS = 10
 """Reports of a failure that are made at once."""
-HISTORY_LIMIT = 3_500
-"""Events from which on no target is begun: the rest is handed back, and gets a history of its own."""
 
 
 @workflow.defn(name="PatchBatch")
@@ -93,7 +92,7 @@ class PatchBatchWorkflow(Repeating):
         if self.batch.rollback:
             return False
         closes = self.batch.closes_at
-        full = workflow.info().get_current_history_length() > HISTORY_LIMIT
+        full = workflow.info().get_current_history_length() > plans.BATCH_HISTORY_LIMIT
         failed = sum(bool(at.failing) for at in self.targets) > self.batch.may_fail
         return self._cancelled or self._halted is not None or failed or full or bool(closes and self.now() >= closes)
 

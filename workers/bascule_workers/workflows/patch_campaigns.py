@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
 from typing import Any
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api import names
-    from bascule_api.conditions import Phase, StepState, WaitKind
+    from bascule_api.conditions import Phase, StepState
     from bascule_api.fleets import TargetPhase
-    from bascule_api.gates import Gate, Verdict
     from bascule_api.patch_campaigns import (
         FailureAction,
         Mode,
         PatchCampaignInput,
         PatchCampaignResult,
-        PatchCampaignUndoInput,
         Wave,
         WaveState,
     )
-    from bascule_api.progress import PROGRESS_LIMIT, Progress, UndoResult, WaitingProgress
+    from bascule_api.progress import PROGRESS_LIMIT, Progress
     from bascule_api.runs import Failure, FailureType
-    from bascule_workers.activities.gates import GateActivities
     from bascule_workers.activities.patch_campaigns import PatchCampaignActivities
     from bascule_workers.activities.runs import RunActivities
     from bascule_workers.messages import (
         Done,
-        Earlier,
         Left,
         NotYet,
         PrepareRequest,
@@ -41,7 +37,6 @@ with workflow.unsafe.imports_passed_through():
         HeldRequest,
         ReleaseHeldRequest,
         RollBackRequest,
-        WindowRequest,
     )
     from bascule_workers.plans import failures, fleet_progress, patched
     from bascule_workers.plans import patch_campaigns as plans
@@ -50,37 +45,25 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.plans.progress import size
     from bascule_workers.workflows.batches import Batches
     from bascule_workers.workflows.calling import Activity
-    from bascule_workers.workflows.held import HELD as HELD_WAVE
-    from bascule_workers.workflows.held import PARALLEL, given_back, looked_up
-    from bascule_workers.workflows.run import Run
+    from bascule_workers.workflows.campaign_gates import CampaignGates
+    from bascule_workers.workflows.held import CREDENTIALS, HELD, JOBS, PARALLEL, given_back
     from bascule_workers.workflows.trouble import Ended
-    from bascule_workers.workflows.undo import LAST_WORDS, Undo
+    from bascule_workers.workflows.undo import LAST_WORDS
 
-CREDENTIALS = "delete the run's copies"
-JOBS = "stop the run's Jobs"
-HELD = "release what is held"
-STANDING = "roll back what was patched"
-HISTORY_LIMIT = 1_000
-"""Events from which on the next wave gets a history of its own."""
-LONGEST_WINDOW_WAIT = 86_400
-"""Seconds after which a window is asked for again: people change the rules of their clocks."""
 _OPEN = (WaveState.SUCCEEDED, WaveState.SKIPPED)
 
 
 @workflow.defn(name="PatchCampaign")
-class PatchCampaignWorkflow(Run):
+class PatchCampaignWorkflow(CampaignGates):
     """One run of a PatchCampaign."""
 
     kind = "PatchCampaign"
 
     @workflow.init
     def __init__(self, campaign: PatchCampaignInput) -> None:
-        super().__init__(campaign, plans.steps(campaign))
-        self.campaign = campaign
+        super().__init__(campaign)
         self.fleet: Fleet | None = None
         self.batches = Batches(plans.batch_input_campaign(campaign), self._moved)
-        self._closes_at = 0
-        """Until when targets may be begun, in epoch seconds; 0: for as long as one likes."""
         self._recorded = 0
         """How many targets the memo says were patched."""
 
@@ -104,7 +87,7 @@ class PatchCampaignWorkflow(Run):
             if wave.state in _OPEN:
                 continue
             await self._wave(fleet, wave, spec)
-            if wave is not fleet.waves[-1] and workflow.info().get_current_history_length() > HISTORY_LIMIT:
+            if wave is not fleet.waves[-1] and workflow.info().get_current_history_length() > plans.HISTORY_LIMIT:
                 await self.continue_as_new(fleet.snapshot())
 
     async def _plan(self) -> Fleet:
@@ -148,15 +131,23 @@ class PatchCampaignWorkflow(Run):
             for gate in self.campaign.spec.gates:
                 await self._passed(wave, gate)
         except Ended as ended:
-            record.state, record.message = StepState.FAILED, ended.failure.message
+            record.message = ended.failure.message
+            self._over_with(fleet, wave, StepState.FAILED)
             raise
-        finally:
-            if record.state == StepState.RUNNING:
-                record.state = StepState.CANCELLED if self._ending else StepState.SUCCEEDED
-            record.finished = wave.finished = self.now()
-            wave.state = WaveState.SUCCEEDED if record.state == StepState.SUCCEEDED else WaveState.FAILED
-            self._record(fleet, whole=True)
-            self.touch()
+        except asyncio.CancelledError:
+            self._over_with(fleet, wave, StepState.CANCELLED)
+            raise
+        self._over_with(fleet, wave, StepState.SUCCEEDED)
+
+    def _over_with(self, fleet: Fleet, wave: FleetWave, state: StepState) -> None:
+        record = self.steps[plans.wave_step(wave.name)]
+        if record.started is not None:
+            record.state, record.finished = state, self.now()
+        if wave.started is not None or state == StepState.FAILED:
+            wave.state = WaveState.SUCCEEDED if state == StepState.SUCCEEDED else WaveState.FAILED
+            wave.finished = self.now()
+        self._record(fleet, whole=True)
+        self.touch()
 
     def _register_rollback(self, wave: FleetWave) -> None:
         if self.campaign.spec.rollback is not None:
@@ -184,10 +175,11 @@ class PatchCampaignWorkflow(Run):
                     self.batches.halt()
             self.batches.halt()
             await self.batches.ended()
-        finally:
+        except asyncio.CancelledError:
             # Cancelled, or out of time: what has begun is taken back, and nothing goes on behind the run's back.
             self.batches.give_up(releases_only=self._releases_only())
             await self.batches.ended()
+            raise
         if fleet.failed > allowed:
             raise Ended(_too_many(plans.wave_step(wave.name), fleet, allowed))
 
@@ -216,61 +208,6 @@ class PatchCampaignWorkflow(Run):
             await workflow.sleep(LAST_WORDS)
             dirty = [index for index in batch.indices if wave.reports[index].dirty]
             await self.batches.roll_back(wave, dirty, PARALLEL, self.campaign.compensation.timeout.seconds)
-
-    # Its gates
-
-    async def _window(self, wave: FleetWave) -> None:
-        """Wait until targets may be begun."""
-        windows = self.campaign.spec.windows
-        if not windows or (self._closes_at and self.now() < self._closes_at):
-            return
-        step = plans.wave_step(wave.name)
-        while True:
-            request = WindowRequest(**self._common(step), windows=windows, now=self.now())
-            state = await self.step(step, GateActivities.window, request, ends=False, gate=wave.name)
-            if state.open:
-                self._closes_at = state.changes_at
-                return
-            if not state.changes_at:
-                told = "none of spec.windows ever opens again"
-                raise Ended(Failure(step=step, type=FailureType.PLAN_REFUSED, message=told))
-            wave.state = WaveState.WAITING
-            detail = f"the window {state.name}" if state.name else "a window"
-            waiting = self._waits_at(wave.name, WaitKind.WINDOW, detail, state.changes_at)
-            await self._until(min(state.changes_at, self.now() + LONGEST_WINDOW_WAIT), waiting)
-
-    async def _soaked(self, wave: FleetWave, spec: Wave) -> None:
-        if not spec.soak.seconds:
-            return
-        wave.state = WaveState.SOAKING
-        until = self.now() + spec.soak.seconds
-        await self._until(until, self._waits_at(wave.name, WaitKind.SOAK, f"time passes: {spec.soak}", until))
-
-    async def _passed(self, wave: FleetWave, gate: Gate) -> None:
-        wave.state = WaveState.CHECKING
-        step = plans.wave_step(wave.name)
-        request = plans.gate_request(self.campaign, step, gate)
-        where = f"{wave.name}/{gate.name}"
-        # A gate may take days; what troubles it then is waited out as long as the run may last.
-        report = await self.step(step, GateActivities.gate, request, limit=None, ends=False, gate=where)
-        if report.verdict != Verdict.PASS:
-            failed = report.verdict == Verdict.FAIL
-            told = f"the gate {where} {'failed' if failed else 'is inconclusive'}: {report.message}"
-            kind = FailureType.GATE_FAILED if failed else FailureType.GATE_INCONCLUSIVE
-            raise Ended(Failure(step=step, type=kind, message=told[:1024], retryable=True))
-
-    def _waits_at(self, gate: str, kind: WaitKind, detail: str, until: int) -> WaitingProgress:
-        return WaitingProgress(gate=gate, kind=kind, detail=detail, since=self.now(), until=until)
-
-    async def _until(self, until: int, waiting: WaitingProgress) -> None:
-        """Let time pass, suspended or not; the run's timeout stands still."""
-        self._waiting = waiting
-        try:
-            await self.parked(lambda: False, timedelta(seconds=max(0, until - self.now())))
-        except TimeoutError:
-            pass
-        finally:
-            self._waiting = None
 
     @property
     def _idle(self) -> bool:
@@ -390,68 +327,6 @@ class PatchCampaignWorkflow(Run):
 
     def _common(self, step: str) -> dict[str, Any]:
         return plans.common(self.campaign, step)
-
-
-@workflow.defn(name=names.undo_workflow("PatchCampaign"))
-class PatchCampaignUndoWorkflow(Undo):
-    """Takes back what a run of a PatchCampaign left."""
-
-    kind = "PatchCampaign"
-
-    @workflow.init
-    def __init__(self, undo: PatchCampaignUndoInput) -> None:
-        super().__init__(undo)
-        self.undo = undo
-        self.batches = Batches(plans.undo_campaign(undo), lambda _: self.touch())
-
-    @workflow.run
-    async def run(self, undo: PatchCampaignUndoInput) -> UndoResult:
-        """Returns how it went; it completes also where something is left."""
-        return await self.live()
-
-    @workflow.signal(name=names.SIGNAL_REPORT)
-    def report(self, report: BatchReport) -> None:
-        """A batch tells how its targets stand."""
-        self.batches.report(report)
-
-    def register(self) -> None:
-        common = plans.undo_common(self.undo, PLAN)
-        release = ReleaseRequest(**common, earlier=Earlier.ALL if self.undo.final else Earlier.NONE)
-        self.saga.release(CREDENTIALS, RunActivities.release_all, release)
-        self.saga.undo(STANDING, None, plans.undo_request(self.undo, standing=True))
-        self.saga.release(HELD, None, plans.undo_request(self.undo, standing=False))
-        # First of all: what still runs could go on patching.
-        self.saga.release(JOBS, RunActivities.stop_jobs, StopJobsRequest(**common, finished_too=True))
-
-    async def take_back(self, activity: Activity[Any, Left] | None, request: StepRequest) -> Done[Left] | NotYet:
-        if not isinstance(request, HeldRequest):
-            return await super().take_back(activity, request)
-        seconds = self._settling.seconds_left(self)
-        back = self.batches.campaign.spec.rollback is not None and self.undo.undo
-        if not request.records and not back:
-            return await given_back(self, self.batches, request, seconds)
-        return await self._rolled_back(request, seconds, back=back)
-
-    async def _rolled_back(self, request: HeldRequest, seconds: int, *, back: bool) -> Done[Left] | NotYet:
-        """Roll back what is held, or what was patched: one attempt."""
-        held = await looked_up(self, request)
-        if isinstance(held, NotYet):
-            return held
-        found = held.value.patched if request.records else held.value.held
-        left = list(held.value.unknown)
-        if found and back:
-            secrets = plans.undo_secrets(self.undo)
-            prepare = PrepareRequest(**plans.undo_common(self.undo, PLAN), secrets=secrets, compensating=True)
-            pinned = await self.call(RunActivities.prepare, prepare) if secrets else None
-            if isinstance(pinned, NotYet):
-                return pinned
-            self.batches.files = held.value.files
-            wave = FleetWave("standing" if request.records else HELD_WAVE, found)
-            left += await self.batches.roll_back(wave, range(len(found)), PARALLEL, seconds)
-        elif found:
-            reason = plans.undo_problem(self.undo)
-            left += [f"{plans.reference(self.batches.campaign, target)}: {reason}" for target in found]
-        return Done(value=Left(items=left, found=len(found)))
 
 
 def _rollback_of(wave: FleetWave) -> str:
