@@ -21,8 +21,10 @@ from bascule_api.approvals import Decision
 from bascule_api.conditions import Phase
 from bascule_api.progress import ApprovalMessage
 from bascule_workers.errors import RegistryUnavailableError
-from bascule_workers.plans.outcomes import Failed, Lost, Running
+from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded
 from tests.support import undos
+from tests.support.campaign_runs import Campaigns, Fleet, undo_of
+from tests.support.campaigns import campaign
 from tests.support.fake_world import World, secret
 from tests.support.runs import REPOSITORY, Runs, image_build
 from tests.support.temporal import serving_runs
@@ -167,6 +169,52 @@ async def undo_of_nothing(runs: Runs, world: World) -> Handle:
     return await undos.start(runs, undos.undo_of(image_build(UID), undo=False))
 
 
+def _fleet(world: World) -> Fleet:
+    assert isinstance(world, Fleet)
+    return world
+
+
+async def campaign_success(runs: Runs, world: World) -> Handle:
+    _fleet(world).steps.results["patch"] = {"rebootRequired": "true"}
+    gates = [{"name": "judge", "procedure": {"name": "judge"}}]
+    waves = [{"name": "canary", "size": 1, "soak": "1h"}, {"name": "fleet", "maxParallel": 2}]
+    return await Campaigns(runs).start(campaign(UID, waves=waves, gates=gates, verify={"procedure": "smoke"}))
+
+
+async def campaign_rolled_back(runs: Runs, world: World) -> Handle:
+    wrong = Failed("exit code 3", exit_code=3, pod="p", container="step")
+    _fleet(world).steps.script["patch"] = [Succeeded(pod="p"), Succeeded(pod="p"), wrong]
+    return await Campaigns(runs).start(campaign(UID, failurePolicy={"action": "RollbackAll"}))
+
+
+async def campaign_cancelled(runs: Runs, world: World) -> Handle:
+    held = world.troubles.hold("patch")
+    handle = await Campaigns(runs).start(campaign(UID))
+    await held.began.wait()
+    world.troubles.release_holds()
+    await handle.cancel(reason=names.CANCEL_DELETED)
+    return handle
+
+
+async def campaign_batch(runs: Runs, world: World) -> Handle:
+    handle = await campaign_success(runs, world)
+    await handle.result()
+    return runs.env.client.get_workflow_handle(names.batch_workflow_id(handle.id, "fleet", 2))
+
+
+async def campaign_batch_failed(runs: Runs, world: World) -> Handle:
+    handle = await campaign_rolled_back(runs, world)
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return runs.env.client.get_workflow_handle(names.batch_workflow_id(handle.id, "fleet", 2))
+
+
+async def campaign_undone(runs: Runs, world: World) -> Handle:
+    given = campaign(UID)
+    await Campaigns(runs).carried_out(given)
+    return await Campaigns(runs).undo(undo_of(given, abandoned=False))
+
+
 STORIES: dict[str, Callable[[Runs, World], Awaitable[Handle]]] = {
     "success": success,
     "approved": approved,
@@ -187,11 +235,17 @@ STORIES: dict[str, Callable[[Runs, World], Awaitable[Handle]]] = {
     "undo-failed": undo_failed,
     "undo-retried": undo_retried,
     "undo-of-nothing": undo_of_nothing,
+    "campaign-success": campaign_success,
+    "campaign-rolled-back": campaign_rolled_back,
+    "campaign-cancelled": campaign_cancelled,
+    "campaign-batch": campaign_batch,
+    "campaign-batch-failed": campaign_batch_failed,
+    "campaign-undone": campaign_undone,
 }
 
 
 async def record(name: str) -> None:
-    world = World()
+    world = Fleet(3) if name.startswith("campaign-") else World()
     async with serving_runs(world, pydantic_data_converter) as runs:
         handle = await STORIES[name](runs, world)
         with suppress(WorkflowFailureError):

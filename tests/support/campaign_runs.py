@@ -188,14 +188,17 @@ class Campaigns:
                     return progress
                 await asyncio.sleep(0.05)
 
-    async def undone(self, undo: PatchCampaignUndoInput) -> UndoResult:
-        handle = await self.env.client.start_workflow(
+    async def undo(self, undo: PatchCampaignUndoInput) -> WorkflowHandle[Any, UndoResult]:
+        return await self.env.client.start_workflow(
             names.undo_workflow("PatchCampaign"),
             undo,
             id=names.undo_workflow_id("PatchCampaign", undo.run.uid, undo.run.number, undo.attempt),
             task_queue=names.task_queue("acme"),
             result_type=UndoResult,
         )
+
+    async def undone(self, undo: PatchCampaignUndoInput) -> UndoResult:
+        handle = await self.undo(undo)
         async with asyncio.timeout(120):
             return await handle.result()
 
