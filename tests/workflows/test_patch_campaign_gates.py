@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import pytest
-from temporalio import activity
 
 from bascule_api import names
 from bascule_api.approvals import Decision
 from bascule_api.conditions import Phase, WaitKind
 from bascule_api.progress import ApprovalMessage
 from bascule_codec import Keyring, data_converter
-from bascule_workers import supervisor
-from bascule_workers.activities.gates import GateActivities
 from bascule_workers.plans.outcomes import Failed
 from tests.support.campaign_runs import Campaigns, Fleet
 from tests.support.campaigns import campaign
@@ -30,10 +26,7 @@ def fleet() -> Fleet:
 
 
 @pytest.fixture
-async def campaigns(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Campaigns]:
-    # Windows open by the clock of the server whose time skips.
-    skipping = partial(GateActivities, clock=lambda: activity.info().started_time.timestamp())
-    monkeypatch.setattr(supervisor, "GateActivities", skipping)
+async def campaigns(fleet: Fleet) -> AsyncIterator[Campaigns]:
     async with serving_runs(fleet, data_converter(Keyring.generate(), "default")) as runs:
         yield Campaigns(runs)
 
