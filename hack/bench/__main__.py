@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
-from hack.bench import floors, hardships, measures, report
+from hack.bench import campaigns, floors, hardships, measures, report
 from hack.bench.children import Meter
 from hack.bench.cluster_api import ClusterApi, Json
 from hack.bench.figures import Floor, ratio, rounded
@@ -28,9 +28,24 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZES = (100, 300, 1000)
 FULL_SIZES = (100, 300, 1000, 5000)
 HARDSHIPS = 1000
+FLEETS = (100, 1000)
+FULL_FLEETS = (100, 1000, 5000)
 JUDGED = 300
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured, and on what."""
+
+    name: str
+    sizes: tuple[int, ...]
+    live: int
+    fleets: tuple[int, ...]
+    temporal: TemporalKind
+    output: Path
+    keep: bool
 
 
 async def _raw(scene: Scene, admin: ClusterApi, say: Say) -> Json:
@@ -69,18 +84,29 @@ async def _burst(on: Stage, count: int, activities: int, patches_per_s: float, s
     }
 
 
-async def _measure(scene: Scene, sizes: tuple[int, ...], live: int, say: Say) -> Json:
+async def _measure(scene: Scene, wanted: Wanted, say: Say) -> Json:
     async with ClusterApi(scene.cluster.kubeconfig) as admin:
-        raw = await _raw(scene, admin, say)
+        raw = await _raw(scene, admin, say) if wanted.sizes else {}
         operator = scene.operator()
         operator.start()
         try:
             await scene.until_ready()
             async with stage(scene, admin, operator) as on:
-                found = await _measured(on, raw, sizes, say)
-                return found | (await _hardships(on, live, say) if live else {})
+                found = await _measured(on, raw, wanted.sizes, say) if wanted.sizes else {}
+                found |= await _hardships(on, wanted.live, say) if wanted.live else {}
+                return found | {"campaigns": await _campaigns(on, wanted.fleets, say)}
         finally:
             operator.kill()
+
+
+async def _campaigns(on: Stage, fleets: tuple[int, ...], say: Say) -> Json:
+    found: Json = {}
+    for targets in fleets:
+        say(f"a campaign of {targets} nodes of KWOK's")
+        found[str(targets)] = one = await campaigns.campaign(on, targets)
+        took = f"{one['seconds']:.1f} s, {one['times_ideal']:g} times the ideal"
+        say(f"campaign of {targets}: {one['phase']} after {took}")
+    return found
 
 
 async def _hardships(on: Stage, live: int, say: Say) -> Json:
@@ -158,18 +184,6 @@ def _ceiling(raw: Json, judged: Json) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be measured, and on what."""
-
-    name: str
-    sizes: tuple[int, ...]
-    live: int
-    temporal: TemporalKind
-    output: Path
-    keep: bool
-
-
 def run(console: Console, wanted: Wanted) -> int:
     begun = time.monotonic()
 
@@ -183,11 +197,11 @@ def run(console: Console, wanted: Wanted) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="bascule-bench-") as folder:
             scene = prepare(wanted.name, Path(folder), wanted.temporal)
-            result = asyncio.run(_measure(scene, wanted.sizes, wanted.live, say))
+            result = asyncio.run(_measure(scene, wanted, say))
             result |= {
                 "machine": machine,
                 "temporal": wanted.temporal,
-                "versions": report.versions(scene.cluster, result["raw"].pop("temporal")),
+                "versions": report.versions(scene.cluster, result.get("raw", {}).pop("temporal", "")),
                 "definitions": report.DEFINITIONS,
                 "note": report.CAUTION,
                 "seconds": rounded(time.monotonic() - begun, 1),
@@ -211,16 +225,20 @@ def main() -> int:
         default="default",
         help="full: larger bursts as well, on the real Temporal server unless TEMPORAL says otherwise",
     )
-    parser.add_argument("--sizes", type=int, nargs="+", help="these bursts instead")
+    parser.add_argument("--sizes", type=int, nargs="*", help="these bursts instead; none: no measurement of builds")
     parser.add_argument("--live", type=int, help="runs that are live while the operator is killed, or all are deleted")
+    parser.add_argument("--fleets", type=int, nargs="*", help="campaigns of so many nodes instead")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json", help="where the figures go")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     options = parser.parse_args()
-    sizes = tuple(options.sizes or (FULL_SIZES if options.size == "full" else SIZES))
-    live = options.live if options.live is not None else HARDSHIPS * (options.size == "full")
+    full = options.size == "full"
+    sizes = tuple(options.sizes if options.sizes is not None else FULL_SIZES if full else SIZES)
+    fleets = tuple(options.fleets if options.fleets is not None else FULL_FLEETS if full else FLEETS)
+    live = options.live if options.live is not None else HARDSHIPS * full
     # The dev server takes tasks one after another: it would be all that a large burst measures.
-    large = TemporalKind.POSTGRES if options.size == "full" else TemporalKind.DEV
-    return run(Console(), Wanted(options.name, sizes, live, chosen() or large, options.output, options.keep))
+    large = TemporalKind.POSTGRES if full else TemporalKind.DEV
+    wanted = Wanted(options.name, sizes, live, fleets, chosen() or large, options.output, options.keep)
+    return run(Console(), wanted)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""An executor that does nothing: every port of the workers answers at once. It exists in the bench only.
+"""An executor that does nothing: every port of the workers answers at once. It exists in the bench only. Nodes and
+their Leases are real, though the nodes are KWOK's.
 
 Workflow, activities, interceptors and codec are the real ones; only the world that they would change is not there. An
 image's digest is made of its run, so that nothing has to be remembered, not even over a restart.
@@ -15,6 +16,11 @@ from typing import Any
 
 from bascule_api import names
 from bascule_workers.activities.image_builds import Builder, ImageBuildPorts
+from bascule_workers.activities.patch_targets import PatchTargetPorts
+from bascule_workers.adapters.api_server import ApiServer
+from bascule_workers.adapters.kubernetes_nodes import KubernetesNodes
+from bascule_workers.adapters.node_watch import NodeWatch
+from bascule_workers.adapters.target_leases import KubernetesTargetLeases
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.outcomes import Outcome, Succeeded
 from bascule_workers.ports.registry import Manifest, Repository
@@ -205,4 +211,18 @@ def ports() -> ImageBuildPorts:
         logs=NoLogs(),
         leases=NoLeases(),
         job_settings=JobSettings("bench.example.com/none"),
+    )
+
+
+def target_ports(api: ApiServer, nodes: NodeWatch) -> PatchTargetPorts:
+    """The world of campaigns: real nodes, on which nothing is done."""
+    world = ports()
+    return PatchTargetPorts(
+        nodes=KubernetesNodes(api, nodes),
+        leases=KubernetesTargetLeases(api),
+        steps=world.steps,
+        objects=world.objects,
+        tenants=world.tenants,
+        logs=world.logs,
+        job_settings=world.job_settings,
     )

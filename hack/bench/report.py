@@ -38,6 +38,8 @@ DEFINITIONS = {
     "killed": "SIGKILL with so many runs live, started again 20 s later: until a resource applied then shows Running, "
     "and until every build that had ended shows so",
     "deleted_in_mid_run": "so many deleted while they run: until the last has compensated and is gone",
+    "campaigns": "of KWOK's nodes, 50 at a time, with a Procedure that takes 2 s and does nothing: cordon, drain (no "
+    "pods), patch, ready, release, with a Lease each; ideal_s: targets / 50 * 2 s",
     "idle_writes": "writes of the operator in 60 s in which nothing happens",
     "rss_mib_per_1000": "resident memory of an operator that was just started with all resources of the largest burst "
     "there, less that of one started with none, per 1,000",
@@ -74,6 +76,31 @@ def _mark(value: float, good: bool) -> str:
 
 def tell(console: Console, result: Json) -> None:
     """Print what matters, each with its aim."""
+    if "burst" in result:
+        _builds(console, result)
+    if result["campaigns"]:
+        _campaigns(console, result["campaigns"])
+    console.print(CAUTION, highlight=False, soft_wrap=True)
+
+
+def _campaigns(console: Console, found: Json) -> None:
+    table = Table(
+        "campaign", "over", "ideal", "times", "writes", "worker", "cordoned", "parent's history", "of a batch"
+    )
+    for targets, one in found.items():
+        history, own = one["history"], one["writes_per_target"]
+        table.add_row(
+            targets, f"{one['seconds']:g} s", f"{one['ideal_s']:g} s", f"{one['times_ideal']:g}",
+            f"{sum(own['worker'].values()) + sum(own['operator'].values()):.1f} a target",
+            f"{one['cpu_ms_per_target']['worker']:g} ms a target, {one['worker']['rss_mib']:g} MiB",
+            _mark(one["left_cordoned"], not one["left_cordoned"]),
+            f"{history['parent_events_most']} events, {history['parent_bytes_most'] / 1024:.0f} KiB",
+            f"{history['batch_events_most']} events, {history['batch_bytes_most'] / 1024:.0f} KiB",
+        )  # fmt: skip
+    console.print(table)
+
+
+def _builds(console: Console, result: Json) -> None:
     bursts = Table(
         "burst", "started", "over", "floor", "ratio", "to both", "of CPU", "lost", "twice", "history", "gRPC"
     )
@@ -107,4 +134,4 @@ def tell(console: Console, result: Json) -> None:
             raw.add_row(name.removesuffix("_per_s").replace("_", " "), f"{value:g}")
     for one in (bursts, table, raw):
         console.print(one)
-    console.print(f"{result['ceiling']}\n{CAUTION}", highlight=False, soft_wrap=True)
+    console.print(result["ceiling"], highlight=False, soft_wrap=True)

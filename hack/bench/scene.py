@@ -31,7 +31,11 @@ TENANT = "bench"
 NAMESPACE = "bench-dev"
 RAW_NAMESPACE = "bench-raw"
 PROCEDURE = "bench"
+PATCH_PROCEDURE = "bench-patch"
+NODES = {"bench.example.com/fleet": "true"}
+"""Labels of the nodes that the tenant may patch."""
 OPERATOR_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:bascule-operator"
+WORKER_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:bascule-worker"
 _PATIENCE = 60.0
 _LIMIT = 10_000
 """The tenant's own limits stay out of the way: what is measured is the platform."""
@@ -44,11 +48,14 @@ class Scene:
     cluster: Cluster
     folder: Path
     operator_kubeconfig: Path
+    worker_kubeconfig: Path
     keys: Path
     tenant_file: Path
     http_port: int
     worker_port: int
-    """Where the worker tells its counters."""
+    """Where the worker's Temporal client tells its counters."""
+    own_worker_port: int
+    """Where the worker tells its own."""
     credentials: Path | None = None
     """Folder with what the cluster's Temporal demands; None: nothing."""
 
@@ -70,7 +77,11 @@ class Scene:
         arguments = ["--address", self.cluster.temporal_address]
         arguments += ["--tenant", str(self.tenant_file), "--keys", str(self.keys)]
         arguments += ["--credentials", str(self.credentials)] if self.credentials else []
-        arguments += ["--raw", RAW_NAMESPACE] if raw else ["--metrics-port", str(self.worker_port)]
+        if raw:
+            arguments += ["--raw", RAW_NAMESPACE]
+        else:
+            arguments += ["--metrics-port", str(self.worker_port), "--own-metrics-port", str(self.own_worker_port)]
+            arguments += ["--kubeconfig", str(self.worker_kubeconfig)]
         child = Child(self.folder, "raw-worker" if raw else "worker", "hack.bench.worker", arguments, {})
         child.start()
         try:
@@ -93,6 +104,10 @@ class Scene:
     async def worker_metrics(self) -> str:
         """The counters of the worker's Temporal client."""
         return await _text(f"http://127.0.0.1:{self.worker_port}/metrics")
+
+    async def own_worker_metrics(self) -> str:
+        """The worker's own counters."""
+        return await _text(f"http://127.0.0.1:{self.own_worker_port}/metrics")
 
     async def until_ready(self) -> float:
         """Wait for the operator's readiness; returns how long that took."""
@@ -140,9 +155,15 @@ def prepare(name: str, folder: Path, temporal: TemporalKind | None = None) -> Sc
     cluster = handle.up(name, temporal)
     installation.install(cluster, worker={"image": cluster.images["worker"], "replicas": 0})
     installation.make_tenant(cluster, TENANT, NAMESPACE)
-    limits = {"spec": {"limits": {"concurrentRuns": _LIMIT, "activitiesPerSecond": _LIMIT}}}
-    cluster.kubectl("patch", "tenant", TENANT, "--type=merge", "--patch", json.dumps(limits))
-    installation.apply(cluster, _procedure(), installation.config_map(NAMESPACE, "source", {"Containerfile": "FROM a"}))
+    limits = {"concurrentRuns": _LIMIT, "activitiesPerSecond": _LIMIT}
+    spec = {"spec": {"limits": limits, "nodeSelector": NODES}}
+    cluster.kubectl("patch", "tenant", TENANT, "--type=merge", "--patch", json.dumps(spec))
+    installation.apply(
+        cluster,
+        _procedure(),
+        _patch_procedure(),
+        installation.config_map(NAMESPACE, "source", {"Containerfile": "FROM a"}),
+    )
     cluster.kubectl("scale", "deployment/bascule-operator", "-n", SYSTEM_NAMESPACE, "--replicas=0")
     cluster.kubectl("wait", "--for=delete", "pod", "-n", SYSTEM_NAMESPACE, "--all", "--timeout=60s")
     # No pod runs from here on: what nodes do in idleness would only disturb.
@@ -151,11 +172,13 @@ def prepare(name: str, folder: Path, temporal: TemporalKind | None = None) -> Sc
     return Scene(
         cluster=cluster,
         folder=folder,
-        operator_kubeconfig=_operator_kubeconfig(cluster, folder),
+        operator_kubeconfig=_kubeconfig(cluster, folder, "operator"),
+        worker_kubeconfig=_kubeconfig(cluster, folder, "worker"),
         keys=_payload_keys(cluster, folder),
         tenant_file=_tenant(cluster, folder),
         http_port=_free_port(),
         worker_port=_free_port(),
+        own_worker_port=_free_port(),
         credentials=_credentials(cluster, folder),
     )
 
@@ -174,6 +197,31 @@ def _procedure() -> Json:
     }
 
 
+def _patch_procedure() -> Json:
+    procedure = _procedure()
+    spec = procedure["spec"] | {"uses": ["PatchCampaign/patch", "PatchCampaign/rollback"], "placement": "OnTarget"}
+    return procedure | {"metadata": {"name": PATCH_PROCEDURE}, "spec": spec}
+
+
+def patch_campaign(name: str, labels: dict[str, str], parallel: int, seconds: float) -> Json:
+    """A PatchCampaign of all nodes with these labels: a canary of one in a hundred, then the rest."""
+    spec: Json = {
+        "targets": {"nodes": {"selector": {"matchLabels": labels}}},
+        "patch": {"procedure": PATCH_PROCEDURE, "parameters": {"seconds": f"{seconds:.2f}"}},
+        "waves": [
+            {"name": "canary", "size": "1%", "maxParallel": parallel},
+            {"name": "fleet", "maxParallel": parallel},
+        ],
+        "timeout": "12h",
+    }
+    return {
+        "apiVersion": "bascule.dev/v1alpha1",
+        "kind": "PatchCampaign",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": spec,
+    }
+
+
 def image_build(name: str, build_seconds: float = 0.0, test_seconds: float = 0.0) -> Json:
     """An ImageBuild with one test, whose build and test take as long as said."""
     test = {"name": "smoke", "procedure": PROCEDURE, "parameters": {"seconds": f"{test_seconds:.2f}"}}
@@ -188,11 +236,11 @@ def image_build(name: str, build_seconds: float = 0.0, test_seconds: float = 0.0
     return installation.image_build(NAMESPACE, name, spec)
 
 
-def _operator_kubeconfig(cluster: Cluster, folder: Path) -> Path:
-    token = cluster.kubectl("create", "token", "bascule-operator", "-n", SYSTEM_NAMESPACE, "--duration=12h").strip()
+def _kubeconfig(cluster: Cluster, folder: Path, who: str) -> Path:
+    token = cluster.kubectl("create", "token", f"bascule-{who}", "-n", SYSTEM_NAMESPACE, "--duration=12h").strip()
     document = json.loads(cluster.kubeconfig.read_text())
     document["users"][0]["user"] = {"token": token}
-    path = folder / "operator.kubeconfig"
+    path = folder / f"{who}.kubeconfig"
     path.touch(mode=0o600)
     path.write_text(json.dumps(document))
     return path

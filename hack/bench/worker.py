@@ -11,11 +11,14 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from prometheus_client import start_http_server
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 
 from bascule_api.tenants import Tenant
 from bascule_codec import Keyring
+from bascule_workers.adapters.api_server import ApiServer
+from bascule_workers.adapters.node_watch import NodeWatch
 from bascule_workers.adapters.same_tenant_policy import SameTenantPolicy
 from bascule_workers.adapters.stdout_audit import StdoutAudit
 from bascule_workers.adapters.temporal_connections import PlatformTemporal, TemporalConnections, no_secrets
@@ -35,20 +38,28 @@ class _OneTenant:
         return {self._tenant.metadata.name: self._tenant}
 
 
-async def serve(platform: PlatformTemporal, tenant: Tenant, keys: Path, metrics_port: int, stop: asyncio.Event) -> None:
+async def serve(platform: PlatformTemporal, tenant: Tenant, options: argparse.Namespace, stop: asyncio.Event) -> None:
     """Serve one tenant with everything real but the executor. The audit log goes to standard output."""
-    metrics = PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")
+    metrics = PrometheusConfig(bind_address=f"127.0.0.1:{options.metrics_port}")
+    start_http_server(options.own_metrics_port, addr="127.0.0.1")
+    api = await ApiServer.connect(str(options.kubeconfig))
+    nodes = NodeWatch(api)
     runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics))
     equipment = Equipment(
         connections=TemporalConnections(platform, no_secrets, runtime=runtime),
-        keyring=Keyring.from_directory(keys),
+        keyring=Keyring.from_directory(options.keys),
         ports=executor.ports(),
+        targets=executor.target_ports(api, nodes),
         policy=SameTenantPolicy,
         audit=StdoutAudit(),
         grace=timedelta(seconds=1),
         identity="bascule-bench",
     )
-    await Supervisor(equipment, _OneTenant(tenant)).run(stop)
+    try:
+        await Supervisor(equipment, _OneTenant(tenant)).run(stop)
+    finally:
+        await nodes.close()
+        await api.close()
 
 
 async def serve_raw(
@@ -80,7 +91,7 @@ async def _main(options: argparse.Namespace) -> None:
     if options.raw:
         await serve_raw(platform, options.raw, float(tenant.spec.limits.activities_per_second), stop)
     else:
-        await serve(platform, tenant, options.keys, options.metrics_port, stop)
+        await serve(platform, tenant, options, stop)
 
 
 def main() -> int:
@@ -90,6 +101,8 @@ def main() -> int:
     parser.add_argument("--keys", required=True, type=Path, help="folder of the payload keys")
     parser.add_argument("--credentials", type=Path, help="folder with what Temporal demands")
     parser.add_argument("--metrics-port", type=int, default=0, help="where the client's counters are told")
+    parser.add_argument("--own-metrics-port", type=int, default=0, help="where the worker's own counters are told")
+    parser.add_argument("--kubeconfig", type=Path, help="of the worker's service account, for nodes of campaigns")
     parser.add_argument("--raw", default="", metavar="NAMESPACE", help="serve the raw workflow there instead")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     asyncio.run(_main(parser.parse_args()))
