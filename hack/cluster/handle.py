@@ -171,6 +171,13 @@ class Cluster:
         lifecycle.refresh_images(self._site())
         return _handle(self._site())
 
+    def extra_image(self, name: str) -> str:
+        """Build and publish an image that only some tests ask for: ansible or inventory-host.
+
+        Returns its reference by digest.
+        """
+        return lifecycle.extra_image(self._site(), name)
+
     def stop(self, component: str) -> None:
         """End a component in good order (the API server and nodes: at once). What is stopped already stays so."""
         lifecycle.stop_component(self._site(), component)

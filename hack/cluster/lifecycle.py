@@ -25,7 +25,7 @@ from hack.cluster.record import Record, complete, new_record, read_record
 from hack.cluster.rootfs import database_tree, machine_tree
 from hack.cluster.shell import Background, ClusterError, contained, run
 from hack.cluster.temporal_server import TemporalKind
-from hack.images.build import BuiltImage, build_images, publish_images
+from hack.images.build import BuiltImage, build_extra_image, build_images, publish_images
 
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
 _PAUSE_IMAGE = f"{REGISTRY}/bascule/pause:1"
@@ -277,6 +277,11 @@ def refresh_images(made: Site) -> dict[str, str]:
     references = publish_images(build_images(), made.paths.state / "registry")
     machines.write(made.paths.images, json.dumps(references, indent=2) + "\n")
     return references
+
+
+def extra_image(made: Site, name: str) -> str:
+    """Build an image that only some tests ask for, publish it in a running cluster, and return its reference."""
+    return publish_images([build_extra_image(name)], made.paths.state / "registry")[name]
 
 
 def stop_component(made: Site, name: str, how: signal.Signals | None = None) -> None:

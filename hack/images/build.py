@@ -12,7 +12,7 @@ from hack.cluster.paths import cache_directory, locked
 from hack.cluster.rootfs import base_tree, machine_tree
 from hack.cluster.shell import ClusterError, run, run_logged
 from hack.images import storage
-from hack.images.recipes import BASE, FORMAT, Recipe, recipes
+from hack.images.recipes import BASE, FORMAT, Recipe, extra_recipe, recipes
 
 _BASE_IMAGE = "localhost/bascule/base"
 _BASE_PLACES = (("bascule/base", "bookworm"), ("library/debian", "bookworm"))
@@ -35,11 +35,24 @@ def build_images() -> list[BuiltImage]:
         base_key = f"{base_tree().name}-{FORMAT}"
         base = BuiltImage(BASE, _digest(BASE, base_key) or _make_base(base_key), _BASE_PLACES)
         built = [base]
-        for recipe in plan:
-            key = recipe.key(base.digest)
-            digest = _digest(recipe.name, key) or _make(recipe, key, base_key)
-            built.append(BuiltImage(recipe.name, digest, ((recipe.repository, recipe.tag),)))
+        built += [_built(recipe, base.digest, base_key) for recipe in plan]
     return built
+
+
+def build_extra_image(name: str) -> BuiltImage:
+    """Build an image that only some tests ask for, if it changed. Raises ClusterError for an unknown name."""
+    recipe = extra_recipe(name)
+    if recipe is None:
+        raise ClusterError(f"there is no extra image {name!r}")
+    base = build_images()[0]
+    with locked(_home() / "lock", "the cache of images"):
+        return _built(recipe, base.digest, f"{base_tree().name}-{FORMAT}")
+
+
+def _built(recipe: Recipe, base: str, base_key: str) -> BuiltImage:
+    key = recipe.key(base)
+    digest = _digest(recipe.name, key) or _make(recipe, key, base_key)
+    return BuiltImage(recipe.name, digest, ((recipe.repository, recipe.tag),))
 
 
 def publish_images(images: Iterable[BuiltImage], registry: Path) -> dict[str, str]:

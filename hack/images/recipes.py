@@ -77,6 +77,22 @@ def recipes() -> list[Recipe]:
     ]
 
 
+def extra_recipe(name: str) -> Recipe | None:
+    """Return the recipe of an image that only some tests ask for: `ansible` or `inventory-host`."""
+    containerfile = REPOSITORY / "hack/images" / name / "Containerfile"
+    match name:
+        case "ansible":
+            project = wheels.project()
+            dependencies = wheels.pinned(name, containerfile.with_name("requirements.txt"))
+            context = {"dependencies": dependencies, "project": project}
+            arguments = {"DEPENDENCIES": dependencies.name, "PROJECT": project.name}
+            return Recipe(name, f"bascule/{name}", "dev", containerfile, context, arguments)
+        case "inventory-host":
+            return Recipe(name, f"bascule/{name}", "dev", containerfile)
+        case _:
+            return None
+
+
 def _python(name: str, containerfile: Path, extra: str, project: Path, files: Mapping[str, Path]) -> Recipe:
     dependencies = wheels.dependencies(extra)
     context = {"dependencies": dependencies, "project": project, **files}

@@ -24,6 +24,13 @@ def dependencies(extra: str) -> Path:
     return _cached(f"dependencies-{extra}-{key}", lambda partial: _download(partial, extra, wanted))
 
 
+def pinned(name: str, requirements_file: Path) -> Path:
+    """Return a folder with the wheels of a file of exact requirements, of pip, and requirements.txt."""
+    wanted = requirements_file.read_text().split()
+    key = _hash([*wanted, platform.python_version(), platform.machine()])
+    return _cached(f"{name}-{key}", lambda partial: _download(partial, name, wanted))
+
+
 def requirements(pyproject: str, extra: str) -> list[str]:
     """Read from pyproject.toml what the project and one of its extras require."""
     project = tomllib.loads(pyproject)["project"]

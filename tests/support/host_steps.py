@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,13 @@ from hack.generated import ROOT
 
 CHART = ROOT / "charts" / "bascule"
 PATIENCE = 300.0
+_RESTRICTED = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 @dataclass(frozen=True)
@@ -88,14 +95,25 @@ class HostStep:
     parameters: Mapping[str, ParameterValue]
     name: str = "wave-canary"
     environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    ssh: Mapping[str, str] = field(default_factory=dict)
+
+    def given(self, *, files: Mapping[str, str], ssh: Mapping[str, str], environment: Mapping[str, str]) -> HostStep:
+        """The same with files at /bascule/source, an SSH login, and more variables."""
+        return replace(self, files=files, ssh=ssh, environment=environment)
 
     def start(self) -> Attempt:
         pod = f"{self.procedure.metadata.name}-{secrets.token_hex(4)}"
+        for kind, name, content in (("ConfigMap", "files", self.files), ("Secret", "ssh", self.ssh)):
+            metadata = {"name": f"{pod}-{name}", "namespace": self.platform.namespace}
+            text = {"data" if kind == "ConfigMap" else "stringData": dict(content)}
+            given = {"apiVersion": "v1", "kind": kind, "metadata": metadata} | text
+            self.platform.cluster.kubectl("apply", "-f", "-", input=json.dumps(given))
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": pod, "namespace": self.platform.namespace},
-            "spec": self._pod(),
+            "spec": self._pod(pod),
         }
         self.platform.cluster.kubectl("apply", "-f", "-", input=json.dumps(body))
         return Attempt(self.platform.cluster, self.platform.namespace, pod)
@@ -103,29 +121,35 @@ class HostStep:
     def carried_out(self) -> Ended:
         return self.start().ended()
 
-    def _pod(self) -> dict[str, Any]:
+    def _pod(self, name: str) -> dict[str, Any]:
         spec = self.procedure.spec
         host = spec.security_profile is SecurityProfile.HOST
         shared = {"name": "bascule", "mountPath": "/bascule"}
+        files = {"name": "files", "mountPath": "/bascule-input", "readOnly": True}
+        ssh = {"name": "ssh", "mountPath": "/run/bascule/ssh", "readOnly": True}
         values = effective_parameters(spec.parameters, self.parameters)
-        step = {"name": "BASCULE_STEP", "value": json.dumps({"parameters": values}).replace("$", "$$")}
+        source = {"configMap": "/bascule-input"} if self.files else None
+        step = {
+            "name": "BASCULE_STEP",
+            "value": json.dumps({"parameters": values, "source": source}).replace("$", "$$"),
+        }
         container = spec.template.container
         own = [
             {"name": mount.name, "mountPath": mount.mount_path, "readOnly": mount.read_only}
             for mount in container.volume_mounts
         ]
         return {
-            "nodeName": self.node,
+            **({"nodeName": self.node} if self.node else {}),
             "hostPID": host,
             "restartPolicy": "Never",
-            "securityContext": {"runAsUser": 0, "runAsGroup": 0} if host else {},
+            "securityContext": {"runAsUser": 0, "runAsGroup": 0} if host else {"fsGroup": 65532},
             "initContainers": [
                 {
                     "name": "prepare",
                     "image": self.platform.cluster.images["worker"],
                     "command": ["python", "-m", "bascule_workers.prepare"],
                     "env": [step],
-                    "volumeMounts": [shared],
+                    "volumeMounts": [shared, files],
                 }
             ],
             "containers": [
@@ -134,11 +158,16 @@ class HostStep:
                     "image": container.image,
                     "command": container.command,
                     "env": self._environment(),
-                    "volumeMounts": [shared, *own],
-                    "securityContext": {"privileged": host},
+                    "volumeMounts": [shared, ssh, *own],
+                    "securityContext": {"privileged": True} if host else _RESTRICTED,
                 }
             ],
-            "volumes": [{"name": "bascule", "emptyDir": {}}, *map(_volume, spec.template.volumes)],
+            "volumes": [
+                {"name": "bascule", "emptyDir": {}},
+                {"name": "files", "configMap": {"name": f"{name}-files"}},
+                {"name": "ssh", "secret": {"secretName": f"{name}-ssh", "defaultMode": 0o440}},
+                *map(_volume, spec.template.volumes),
+            ],
         }
 
     def _environment(self) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ from bascule_workers.packer.publication import Kind
 
 FOLDER = Path(__file__).resolve().parents[3] / "charts/bascule/procedures"
 NODES = ("apt-upgrade", "apt-rollback", "node-reboot", "node-script", "node-check")
-OURS = ("packer", "packer-artifact-delete", "image-policy", *NODES)
+OURS = ("packer", "packer-artifact-delete", "image-policy", "ansible-playbook", *NODES)
 
 
 def shipped(name: str) -> Procedure:
@@ -112,6 +112,7 @@ def test_a_template_stays_within_the_sources(template: str) -> None:
         ("packer", {"template": "images/web.pkr.hcl", "artifact": "record"}),
         ("packer-artifact-delete", {"artifacts": ["mitchellh.amazonebs eu-west-1:ami-1,us-east-1:ami-2"]}),
         ("packer-artifact-delete", {"artifacts": ["packer.azure /subscriptions/1/images/x", "a b"]}),
+        ("ansible-playbook", {"variables": ["a={{ x }}\n$(id)"], "playbook": "roles/web.yml", "check": True}),
         ("apt-upgrade", {"packages": ["g++", "libc6:i386", "linux-image-amd64=6.1.119-1", "a1=2:1.0~rc1+b1"]}),
         ("node-script", {"script": "20-firmware.sh"}),
         ("node-check", {"services": ["ssh.service", "getty@tty1.service"], "minFreePercent": 10}),
