@@ -23,7 +23,7 @@ def rollback(step: Step) -> Report:
 
 
 def rollback_node(step: Step, host: Host) -> Report:
-    records, name = records_of(step, host), step_name(step)
+    records, name = records_of(step, host), step_name(step, "rollback")
     if not records.exists():
         return Report("the run wrote nothing down on this node: nothing to take back", _results([], False))
     dpkg.require_debian(host)

@@ -38,7 +38,7 @@ def upgrade(step: Step) -> Report:
 
 
 def upgrade_node(step: Step, host: Host) -> Report:
-    records, name = records_of(step, host), step_name(step)
+    records, name = records_of(step, host), step_name(step, "upgrade")
     dpkg.require_debian(host)
     records.keep_first(dpkg.installed(host))
     records.forget_others()

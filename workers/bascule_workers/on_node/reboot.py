@@ -16,7 +16,7 @@ def reboot(step: Step) -> Report:
 
 
 def reboot_node(step: Step, host: Host) -> Report:
-    said = boots.ask_once(host, records_of(step, host), step_name(step))
+    said = boots.ask_once(host, records_of(step, host), step_name(step, "reboot"))
     return Report(said, {"rebootRequired": "true"})
 
 

@@ -16,7 +16,7 @@ from bascule_workers.on_node.host import Host
 
 FOLDER = "/var/lib/bascule"
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}/[0-9]{1,10}")
-_STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,239}")
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,12 @@ def records_of(step: Step, host: Host) -> Records:
     return Records(f"{FOLDER}/{run}", folder)
 
 
-def step_name(step: Step) -> str:
-    """The step's name, which becomes part of a file's. Raises StepError for one that cannot."""
-    name = step.variable("BASCULE_STEP_NAME")
+def step_name(step: Step, program: str) -> str:
+    """What a step is known by, as part of a file's name: a patch and its rollback may be one step of the run.
+
+    Raises StepError for a name that cannot be a file's.
+    """
+    name = f"{program}-{step.variable('BASCULE_STEP_NAME')}"
     if not _STEP.fullmatch(name):
         raise StepError(ExitCode.USAGE, f"BASCULE_STEP_NAME is not a step's name: {name!r}")
     return name

@@ -26,8 +26,8 @@ def run_script(step: Step) -> Report:
 
 
 def run_on_node(step: Step, host: Host) -> Report:
-    records, name = records_of(step, host), step_name(step)
-    script = _script(step)
+    records, script = records_of(step, host), _script(step)
+    name = step_name(step, script.name)
     done = _run(step, host, records, script)
     last = next((line.strip() for line in reversed(done.output.splitlines()) if line.strip()), "")[:_LIMIT]
     results = {"rebootRequired": "false", "changes": last}

@@ -70,10 +70,17 @@ def test_a_run_that_is_no_folder_is_refused(tmp_path: Path, run: str) -> None:
     assert raised.value.report.exit_code is ExitCode.USAGE
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", ".x", ""])
+@pytest.mark.parametrize("name", ["../x", "a/b", "a b", ""])
 def test_a_step_that_is_no_file_is_refused(name: str) -> None:
     with pytest.raises(StepError):
-        step_name(Step({"BASCULE_STEP_NAME": name}))
+        step_name(Step({"BASCULE_STEP_NAME": name}), "upgrade")
+
+
+def test_what_a_patch_and_its_rollback_ask_for_within_one_step_is_told_apart(tmp_path: Path) -> None:
+    step, made = Step({"BASCULE_STEP_NAME": "wave-canary"}), records(tmp_path)
+    made.asks_to_reboot(step_name(step, "upgrade"), "boot-1")
+    assert made.asked_to_reboot(step_name(step, "upgrade")) == "boot-1"
+    assert made.asked_to_reboot(step_name(step, "rollback")) == ""
 
 
 def test_a_link_out_of_the_nodes_root_is_refused(tmp_path: Path) -> None:
