@@ -55,10 +55,11 @@ def step(
     host = hosts.hosts[0]
     files = {"playbook.yml": playbook}
     ssh = {
-        "id": (key or hosts.user_key).private,
+        "ssh-privatekey": (key or hosts.user_key).private,
         "known_hosts": hosts.known_hosts if known_hosts is None else known_hosts,
     }
     target = {
+        "BASCULE_SSH_DIR": "/run/bascule/ssh",
         "BASCULE_TARGET": host.name,
         "BASCULE_TARGET_ADDRESS": address or host.address,
         "BASCULE_TARGET_PORT": str(PORT),

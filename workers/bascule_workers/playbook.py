@@ -23,7 +23,8 @@ from pathlib import Path
 from bascule_workers.in_step import contract
 from bascule_workers.in_step.contract import ExitCode, Report, Step, StepError
 
-SSH = Path("/run/bascule/ssh")
+IDENTITY, KNOWN_HOSTS = "ssh-privatekey", "known_hosts"
+"""The keys of the tenant's Secret, and the files that become of them."""
 DEFAULT_PLAYBOOK = "playbook.yml"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _ADDRESS = re.compile(r"[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,251}[A-Za-z0-9:])?")
@@ -75,13 +76,13 @@ class Keys:
     @classmethod
     def copied(cls, source: Path, work: Path) -> Keys:
         """Raises StepError where the run has no key."""
-        made = cls(work / "id", work / "known_hosts")
+        made = cls(work / IDENTITY, work / KNOWN_HOSTS)
         for target in (made.identity, made.known_hosts):
             try:
                 content = (source / target.name).read_text()
             except OSError:
                 raise StepError(
-                    ExitCode.INVALID, f"there is no {source / target.name}: set targets.inventory.secretRef"
+                    ExitCode.INVALID, f"there is no {target.name} to log in with: set targets.inventory.secretRef"
                 ) from None
             target.touch(mode=0o600)
             # ssh does not read a key without a newline at its end.
@@ -107,7 +108,7 @@ class Keys:
 
 
 def play(step: Step) -> Report:
-    return play_with(step, SSH)
+    return play_with(step, Path(step.environment.get("BASCULE_SSH_DIR") or "/nowhere"))
 
 
 def play_with(step: Step, keys: Path) -> Report:

@@ -80,7 +80,7 @@ def test_the_recap_of_the_host_is_the_last_one() -> None:
 def test_a_key_is_copied_for_our_eyes_only_and_a_missing_one_is_told(tmp_path: Path) -> None:
     (tmp_path / "ssh").mkdir()
     (tmp_path / "work").mkdir()
-    (tmp_path / "ssh/id").write_text("key")
+    (tmp_path / "ssh/ssh-privatekey").write_text("key")
     with pytest.raises(StepError, match="known_hosts"):
         Keys.copied(tmp_path / "ssh", tmp_path / "work")
     (tmp_path / "ssh/known_hosts").write_text("web-1 ssh-ed25519 AAAA\n")
