@@ -51,8 +51,8 @@ class Shard:
     """What a person does to the resource of the present case."""
     deaths: list[str] = field(default_factory=list)
     """Of processes that nobody killed."""
-    second: Victim | None = None
-    """Beside one that was stopped."""
+    others: list[Victim] = field(default_factory=list)
+    """Beside those that were stopped."""
     restart: dict[str, bool] = field(default_factory=lambda: {"operator": True, "worker": True})
 
     @property
@@ -85,8 +85,9 @@ class Shard:
         """Stop operator or worker where it stands, and start another beside it. Returns what lets it go on."""
         stopped = self.victim(who)
         stopped.send(signal.SIGSTOP)
-        self.second = second = stopped.twin()
-        second.start()
+        other = stopped.twin()
+        self.others.append(other)
+        other.start()
         return partial(stopped.send, signal.SIGCONT)
 
     def ended(self) -> list[str]:
@@ -104,10 +105,9 @@ class Shard:
             self.deaths += self.ended()
 
     def alone(self) -> None:
-        """End a second process."""
-        if self.second is not None:
-            self.second.kill()
-            self.second = None
+        """End whoever stands beside another: operator and worker may both have been replaced in one life."""
+        while self.others:
+            self.others.pop().kill()
 
     def concerns(self, call: Call) -> bool:
         """Whether a call belongs to a life. What a process does all the time anyway does not."""
