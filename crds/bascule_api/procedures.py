@@ -224,6 +224,10 @@ class ProcedureSpec(ApiModel):
                 "with securityProfile Host every parameter needs an enum or a pattern",
             ),
             (
+                "self.securityProfile != 'Host' || self.placement == 'OnTarget'",
+                "securityProfile Host needs placement OnTarget: no other node than the target is anybody's to touch",
+            ),
+            (
                 "!has(self.registryLogin) || !self.registryLogin || !has(self.template.container.imageFrom)",
                 "registryLogin is for the platform's images: the candidate would get the credentials that publish it",
             ),

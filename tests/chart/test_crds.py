@@ -166,7 +166,12 @@ def test_a_wrong_image_build_is_told_what_is_wrong(bascule: Cluster, change: Cha
             id="hostPath without Host",
         ),
         pytest.param(
-            lambda s: s.update(securityProfile="Host", parameters=[{"name": "script"}]),
+            lambda s: s.update(securityProfile="Host"),
+            "securityProfile Host needs placement OnTarget",
+            id="Host on any node",
+        ),
+        pytest.param(
+            lambda s: s.update(securityProfile="Host", placement="OnTarget", parameters=[{"name": "script"}]),
             "every parameter needs an enum or a pattern",
             id="Host with a free parameter",
         ),
@@ -187,7 +192,8 @@ def test_a_wrong_procedure_is_told_what_is_wrong(bascule: Cluster, change: Chang
 def test_a_host_procedure_with_typed_parameters_is_accepted(bascule: Cluster) -> None:
     def host(spec: Spec) -> None:
         spec["template"]["volumes"] = [{"name": "root", "hostPath": "/"}]
-        spec |= {"securityProfile": "Host", "parameters": [{"name": "package", "pattern": "[a-z]+"}]}
+        spec |= {"securityProfile": "Host", "placement": "OnTarget"}
+        spec["parameters"] = [{"name": "package", "pattern": "[a-z]+"}]
 
     assert creation(bascule, resource("Procedure", changed(PROCEDURE, host))) == ""
 

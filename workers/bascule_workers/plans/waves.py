@@ -51,9 +51,10 @@ def plan(
 
 
 def sizes(waves: Sequence[Wave], total: int) -> list[int]:
-    """How many targets each wave has. Raises PlanRefusedError naming the wave, its number of targets and the remedy."""
+    """How many targets each wave has: of a small fleet, two shares may come to the same number, and the later wave has
+    none. Raises PlanRefusedError naming the wave, its number of targets and the remedy."""
     ends: list[int] = []
-    before = "nothing"
+    before, rounded = "nothing", False
     for wave in waves:
         so_far = ends[-1] if ends else 0
         # Without a size: the rest, which a small fleet may not have. That is no reason to patch nothing.
@@ -61,12 +62,14 @@ def sizes(waves: Sequence[Wave], total: int) -> list[int]:
         told = f"the wave {wave.name} ends at {_share(wave.size, end)}"
         if end > total:
             raise PlanRefusedError(f"{told} of {total} targets: it would be all of them at once; lower its size")
-        if wave.size is not None and end <= so_far:
+        rounds = isinstance(wave.size, str)
+        if wave.size is not None and (end < so_far or (end == so_far and not (rounds or rounded))):
             raise PlanRefusedError(
                 f"{told} of {total} targets, which is not more than {before}: sizes count all targets patched once the "
                 "wave is over, and have to rise from wave to wave"
             )
         ends.append(end)
+        rounded = rounds
         before = f"{end}, where the wave {wave.name} ends"
     if ends[-1] < total:
         raise PlanRefusedError(
