@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 
 from bascule_api.procedures import Procedure
 from bascule_api.tenants import Tenant
+from bascule_operator.decisions.tags import Published, published_of
 
 Json = dict[str, Any]
 
@@ -85,6 +86,8 @@ class Entry:
     tenant: str = ""
     tags: frozenset[tuple[str, str]] = frozenset()
     """Repository and name of each tag that it published."""
+    published: Published | None = None
+    """What it published, if a run of it succeeded."""
 
     @property
     def body(self) -> Json:
@@ -106,6 +109,7 @@ class Entry:
             deleting="deletionTimestamp" in metadata,
             tenant=str(run.get("tenant", "")),
             tags=frozenset((published.get("repository", ""), tag["name"]) for tag in published.get("tags", [])),
+            published=published_of(f"{key.namespace}/{key.name}", status),
         )  # fmt: skip
 
 

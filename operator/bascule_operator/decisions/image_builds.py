@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,20 +25,10 @@ from bascule_api.runs import FailureType
 from bascule_operator.decisions.conditions import Says, conditions
 from bascule_operator.decisions.grounds import Wants, tenant_facts
 from bascule_operator.decisions.records import in_history, is_another, is_over
+from bascule_operator.decisions.tags import MovedTag, Published
 from bascule_operator.decisions.views import Grounds, RunView
 
 KIND = "ImageBuild"
-
-
-@dataclass(frozen=True)
-class Published:
-    """What another ImageBuild of the same tenant published."""
-
-    name: str
-    """`namespace/name` of the ImageBuild."""
-    finished_at: datetime
-    repository: str
-    tags: tuple[PublishedTag, ...]
 
 
 def wants(spec: ImageBuildSpec) -> list[Wants]:
@@ -137,7 +126,7 @@ def _superseded(status: ImageBuildStatus, others: Iterable[Published]) -> Publis
     return published.model_copy(update={"tags": tags})
 
 
-def _later(other: Published, theirs: PublishedTag, ours: PublishedTag, finished: datetime | None) -> bool:
+def _later(other: Published, theirs: MovedTag, ours: PublishedTag, finished: datetime | None) -> bool:
     if theirs.previous_digest == ours.digest:
         return True
     return theirs.digest != ours.previous_digest and (finished is None or other.finished_at > finished)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from bascule_api.image_builds import (
     REVISION_FIELDS,
     ImageBuildInput,
@@ -14,8 +12,8 @@ from bascule_api.image_builds import (
 from bascule_api.progress import RunIdentity
 from bascule_api.runs import RunStatus
 from bascule_operator.decisions import effects, elsewhere, image_builds
-from bascule_operator.decisions.image_builds import Published
 from bascule_operator.decisions.subjects import Subject
+from bascule_operator.decisions.tags import Published, latest
 from bascule_operator.decisions.views import Grounds, RunView
 from bascule_operator.reconcilers.kinds import RunKind
 from bascule_operator.reconcilers.world import World
@@ -43,26 +41,11 @@ def _rivals(store: Store, key: Key, status: ImageBuildStatus) -> list[Published]
     published, run = status.published, status.run
     if published is None or run is None:
         return []
-    found = []
-    for other in store.sharing_tags([(published.repository, tag.name) for tag in published.tags], key):
-        entry = store.get(other)
-        if entry is None or entry.tenant != run.tenant:
-            continue
-        try:
-            theirs = ImageBuildStatus.model_validate(entry.body["status"])
-        except ValidationError:
-            continue
-        finished_at = image_builds.published_at(theirs)
-        if theirs.published and finished_at:
-            found.append(
-                Published(
-                    name=f"{other.namespace}/{other.name}",
-                    finished_at=finished_at,
-                    repository=theirs.published.repository,
-                    tags=tuple(theirs.published.tags),
-                )
-            )
-    return found
+    shared = store.sharing_tags([(published.repository, tag.name) for tag in published.tags], key)
+    entries = (store.get(other) for other in shared)
+    return latest(
+        entry.published for entry in entries if entry and entry.published is not None and entry.tenant == run.tenant
+    )
 
 
 KIND = RunKind(

@@ -56,6 +56,17 @@ def test_resources_that_share_a_tag_find_each_other() -> None:
     assert store.sharing_tags([("r.test/acme/web", "v1")], KEY) == set()
 
 
+def test_what_was_published_is_read_once_and_not_by_each_that_shares_the_tag() -> None:
+    store = Store()
+    published = {"repository": "r.test/acme/web", "tags": [{"name": "v1", "digest": "sha256:a"}]}
+    past = [{"number": 1, "phase": "Succeeded", "finishedAt": "2026-01-02T03:04:05Z"}]
+    store.put(KEY, versioned(build().finished().saying(published=published, history=past), 1))
+    entry = store.get(KEY)
+    assert entry is not None
+    assert entry.published is not None
+    assert (entry.published.name, entry.published.tags[0].digest) == ("acme-dev/web", "sha256:a")
+
+
 def test_every_change_of_tenants_and_procedures_is_told_and_who_waits_for_one_is_known() -> None:
     told: list[list[Key]] = []
     store = Store(lambda: told.append(store.blocked))

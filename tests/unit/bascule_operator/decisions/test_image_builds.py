@@ -16,7 +16,8 @@ from bascule_api.image_builds import (
 )
 from bascule_api.runs import CompensationStatus
 from bascule_operator.decisions.conditions import find
-from bascule_operator.decisions.image_builds import Published, complete
+from bascule_operator.decisions.image_builds import complete
+from bascule_operator.decisions.tags import MovedTag, Published
 from bascule_operator.decisions.undoing import finished
 from bascule_operator.decisions.views import RunView
 from tests.support.subjects import NOW, a_closed, build
@@ -56,7 +57,7 @@ def message(status: ImageBuildStatus, kind: ConditionType) -> tuple[str, str] | 
 
 
 def rival(digest: str = THEIRS, previous: str | None = None, at: datetime = NOW) -> Published:
-    return Published("acme-dev/other", at, REPOSITORY, tuple(published(digest, previous).tags))
+    return Published("acme-dev/other", at, REPOSITORY, (MovedTag("v1", digest, previous),))
 
 
 def test_a_success_says_what_was_published_and_that_it_was_verified() -> None:
