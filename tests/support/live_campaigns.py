@@ -186,3 +186,9 @@ def counts(body: Body) -> dict[str, int]:
     targets = body.get("status", {}).get("targets", {})
     known = ("total", "patched", "failed", "skipped", "rolledBack")
     return {name: targets[name] for name in known if targets.get(name)}
+
+
+def bascule_verb(made: Campaign, *words: str, check: bool = True) -> str:
+    """What the command prints. `explain` of what does not go on by itself ends with another code than 0."""
+    command = [".venv/bin/bascule", *words, "-n", made.made.tenant.namespace]
+    return made.cluster.exec(command, check=check).stdout

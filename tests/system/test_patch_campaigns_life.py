@@ -17,8 +17,8 @@ from tests.support.builds import Body, condition, phase_of, step_objects
 from tests.support.live_campaigns import (
     TENANT_LABEL,
     UNPACED,
-    Campaign,
     CampaignBuilder,
+    bascule_verb,
     counts,
     give_nodes,
     held_leases,
@@ -43,12 +43,6 @@ def campaign(bascule: Cluster, tenant: TenantHandle) -> Iterator[Builder]:
     bascule.kubectl("label", "nodes", *NODES, f"{TENANT_LABEL}-")
     assert held_nodes(bascule) == {}
     assert held_leases(bascule, tenant) == []
-
-
-def bascule_verb(made: Campaign, *words: str, check: bool = True) -> str:
-    """What the command prints. `explain` of what does not go on by itself ends with another code than 0."""
-    command = [".venv/bin/bascule", *words, "-n", made.made.tenant.namespace]
-    return made.cluster.exec(command, check=check).stdout
 
 
 def test_a_campaign_patches_every_node_one_wave_after_the_other_and_lets_them_go(
