@@ -84,7 +84,7 @@ class GateActivities:
         if request.gate.procedure is not None:
             return await self._by_procedure(request)
         job, traits = gates.asking_job(request, self._ports.job_settings)
-        look = gates.look_seconds(request.gate, self._wait_seconds)
+        look = gates.look_seconds(request, self._wait_seconds)
         try:
             outcome = await self._jobs.run(job, FailureType.STEP_FAILED, traits, limit_seconds=look)
         except StepTimedOutError:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bascule_api import names
-from bascule_api.gates import Gate, Verdict
+from bascule_api.gates import Verdict
 from bascule_api.parameters import Parameter
 from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Resources, Retry, Template, Use
 from bascule_workers.messages import ProcedureRequest
@@ -109,9 +109,14 @@ def _host(address: str) -> str:
         return address
 
 
-def look_seconds(gate: Gate, most: float) -> float:
-    """How long a Job that asks by itself is watched before people are told how the gate stands."""
-    return min(most, max(LOOK_SECONDS, measurements.longest(gate) / SHOWN))
+def look_seconds(request: GateRequest, most: float) -> float:
+    """How long a Job that asks by itself is watched before people are told how the gate stands.
+
+    The first look is short, however long the gate may take: until then nobody sees that it is waited for.
+    """
+    if not request.note:
+        return min(most, LOOK_SECONDS)
+    return min(most, max(LOOK_SECONDS, measurements.longest(request.gate) / SHOWN))
 
 
 def progress(line: str) -> str:

@@ -182,11 +182,12 @@ async def test_another_worker_finds_the_same_job() -> None:
     assert len({json.dumps(job, sort_keys=True) for job in jobs.seen}) == 1
 
 
-async def test_long_gates_are_looked_at_less_often() -> None:
-    jobs = Jobs([Running(), Running()])
-    await activities_with(jobs).gate(request(prometheus()))
-    await activities_with(jobs).gate(request(prometheus(name="day", interval="10m", count=144)))
-    assert jobs.limits == [15.0, 240.0]
+async def test_long_gates_are_looked_at_less_often_but_soon_at_first() -> None:
+    jobs = Jobs([Running()] * 4)
+    for gate in (prometheus(), prometheus(name="day", interval="10m", count=144)):
+        for note in ("", "measuring"):
+            await activities_with(jobs).gate(request(gate, note=note))
+    assert jobs.limits == [15.0, 15.0, 15.0, 240.0]
 
 
 async def test_the_job_gets_the_header_and_nothing_else_of_the_runs_secret() -> None:
