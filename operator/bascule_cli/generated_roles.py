@@ -7,6 +7,8 @@ STEPS_NAMESPACE_RULES: tuple[dict[str, list[str]], ...] = (
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "create", "delete"]},
     # how a step's pod fares
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    # why a Job's pods are refused
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
     # the last lines of a failed step
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     # what a run pinned, found by its label when the run is taken back

@@ -119,6 +119,15 @@ async def test_an_image_that_cannot_be_pulled_is_told_once(
     assert isinstance(await steps.run(made, known_note=outcome.note, limit_seconds=1), Running)
 
 
+async def test_pods_that_are_refused_are_told(cluster: Cluster, namespace: str, steps: KubernetesJobs) -> None:
+    cluster.kubectl("create", "quota", "none", "-n", namespace, "--hard=pods=0")
+    made = job(cluster, namespace, "true")
+    outcome = await steps.run(made, known_note="", limit_seconds=PATIENCE)
+    assert isinstance(outcome, Running)
+    assert outcome.note.startswith("no pod can be made: the pod is forbidden: exceeded quota: none")
+    assert await steps.run(made, known_note=outcome.note, limit_seconds=1) == outcome
+
+
 async def test_a_deleted_pod_is_a_lost_job(cluster: Cluster, namespace: str, steps: KubernetesJobs) -> None:
     made = job(cluster, namespace, "sleep", "60")
     waiting = asyncio.create_task(steps.run(made, known_note="", limit_seconds=PATIENCE))

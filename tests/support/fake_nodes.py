@@ -31,6 +31,8 @@ class FakeNodes:
     evictions: list[tuple[str, int | None]] = field(default_factory=list)
     """Accepted ones, with their grace."""
     clock: Callable[[], int] = lambda: 1_000
+    patience: float = 600.0
+    """Seconds of real time after which waiting for news ends at the latest: no server skips time meanwhile."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _version: int = 0
 
@@ -135,7 +137,7 @@ class FakeNodes:
     async def until(self, name: str, holds: Callable[[Node | None], bool], limit_seconds: float) -> Node | None:
         async with self.troubles.around("until"):
             try:
-                async with asyncio.timeout(limit_seconds):
+                async with asyncio.timeout(min(limit_seconds, self.patience)):
                     while not holds(self.nodes.get(name)):
                         await self._news.wait()
             except TimeoutError:

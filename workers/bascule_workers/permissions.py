@@ -64,6 +64,7 @@ RULES = (
         "one campaign at a time per target",
     ),
     PolicyRule(Scope.STEPS_NAMESPACE, "", ("pods",), ("list", "watch"), "how a step's pod fares"),
+    PolicyRule(Scope.STEPS_NAMESPACE, "", ("events",), ("list",), "why a Job's pods are refused"),
     PolicyRule(Scope.STEPS_NAMESPACE, "", ("pods/log",), ("get",), "the last lines of a failed step"),
     PolicyRule(
         Scope.STEPS_NAMESPACE,

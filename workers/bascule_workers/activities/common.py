@@ -10,7 +10,7 @@ from bascule_workers.messages import ProcedureRequest, StepRequest
 from bascule_workers.plans import credentials, failures, outcomes
 from bascule_workers.plans.credentials import RunCredentials
 from bascule_workers.plans.jobs import PLAIN, PREPARE, JobSettings, JobTraits, job_name, render_job
-from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded, TimedOut
+from bascule_workers.plans.outcomes import NO_POD, Failed, Lost, Running, Succeeded, TimedOut
 from bascule_workers.ports.secrets import Objects
 from bascule_workers.ports.steps import Steps
 
@@ -18,6 +18,8 @@ LOG_LINES = 1000
 """Lines of a failed step's log that are looked at for its end, where whole logs are not kept."""
 WAIT_SECONDS = 240.0
 """How long one activity waits for a Job before it says NotYet."""
+PODLESS_SECONDS = 60.0
+"""How long what takes back goes on waiting for a pod that is refused: what follows it must not wait behind it."""
 
 
 async def run_credentials(objects: Objects, request: StepRequest, *, wanted: bool) -> RunCredentials:
@@ -64,8 +66,13 @@ class JobRunner:
         """
         job = render_job(request, self._settings, traits)
         name = job_name(request, traits)
+        refused = request.note.startswith(NO_POD)
+        if request.compensating and refused:
+            limit_seconds = min(limit_seconds, PODLESS_SECONDS)
         outcome = await self._steps.run(job, known_note=request.note, limit_seconds=limit_seconds)
         match outcome:
+            case Running() if request.compensating and refused and outcome.note.startswith(NO_POD):
+                raise StepFailedError(outcome.note)
             case Running():
                 return outcome
             case Succeeded():
@@ -73,7 +80,7 @@ class JobRunner:
             case TimedOut():
                 lines = await self._last_lines(request, outcome.pod, outcome.container)
                 raise await self._with_log(
-                    StepTimedOutError(_joined(f"took longer than {request.timeout_seconds} s", lines)),
+                    StepTimedOutError(_joined(_too_long(request), lines)),
                     request,
                     name,
                     outcome,
@@ -128,6 +135,11 @@ class JobRunner:
         name = credentials.credentials_name(request.run)
         secret = await self._objects.secret(request.tenant.steps_namespace, name)
         return credentials.decoded_secret(secret).secrets() if secret else []
+
+
+def _too_long(request: ProcedureRequest) -> str:
+    told = f"took longer than {request.timeout_seconds} s"
+    return f"{told}: {request.note}" if request.note.startswith(NO_POD) else told
 
 
 def _lost(request: ProcedureRequest, lost: Lost) -> JobLostError | StepFailedError:

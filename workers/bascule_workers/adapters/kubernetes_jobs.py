@@ -13,7 +13,16 @@ from bascule_telemetry import traces
 from bascule_workers.adapters.api_server import ApiError, ApiServer, JsonObject
 from bascule_workers.adapters.pod_watch import NamespaceView, PodWatch
 from bascule_workers.errors import ApiUnavailableError, StepFailedError
-from bascule_workers.plans.outcomes import Lost, Outcome, Running, is_over, outcome_of
+from bascule_workers.plans.outcomes import (
+    NO_POD,
+    Lost,
+    Outcome,
+    Running,
+    is_over,
+    outcome_of,
+    refusal_of_pods,
+    wants_pod,
+)
 from bascule_workers.plans.trace_context import traced
 from bascule_workers.ports.steps import Stopped
 
@@ -22,6 +31,8 @@ NOTE_SETTLES_SECONDS = 5.0
 """How long something must be in the way before it is told: most of it passes."""
 LOOK_AGAIN_SECONDS = 10.0
 """Some outcomes depend on time alone: an image that cannot be pulled for too long."""
+
+EVENTS_AT_A_LOOK = 20
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +49,7 @@ class KubernetesJobs:
         with traces.span("Job", lambda: {"k8s.namespace.name": namespace, "k8s.job.name": name}):
             uid = await self._ensure(namespace, traced(job, traces.traceparent()))
             async with self._watch.view(namespace) as view:
-                return await _Wait(view, name, uid, known_note).result(limit_seconds)
+                return await _Wait(self._api, view, job["metadata"], uid, known_note).result(limit_seconds)
 
     async def _ensure(self, namespace: str, job: Mapping[str, Any]) -> str:
         """Create the Job, or adopt the one that is there if it is this very step. Returns its uid."""
@@ -101,13 +112,18 @@ class KubernetesJobs:
 class _Wait:
     """Waiting for one Job."""
 
-    def __init__(self, view: NamespaceView, name: str, uid: str, known_note: str) -> None:
+    def __init__(
+        self, api: ApiServer, view: NamespaceView, metadata: Mapping[str, Any], uid: str, known_note: str
+    ) -> None:
+        self._api = api
         self._view = view
-        self._name = name
+        self._namespace, self._name = str(metadata["namespace"]), str(metadata["name"])
         self._uid = uid
         self._known_note = known_note
         self._note_since: tuple[str, float] = ("", 0.0)
         self._seen = False
+        self._refusal = known_note if known_note.startswith(NO_POD) else ""
+        self._asked: float | None = None
 
     async def result(self, limit_seconds: float) -> Outcome:
         loop = asyncio.get_running_loop()
@@ -115,7 +131,7 @@ class _Wait:
         async with self._view.changes(self._name) as changed:
             while True:
                 changed.clear()
-                outcome = self._look()
+                outcome = await self._look(loop.time())
                 if not isinstance(outcome, Running) or self._worth_telling(outcome.note, loop.time()):
                     return outcome
                 if loop.time() >= deadline:
@@ -126,13 +142,38 @@ class _Wait:
                 except TimeoutError:
                     pass
 
-    def _look(self) -> Outcome:
+    async def _look(self, now: float) -> Outcome:
         job: JsonObject | None = self._view.job(self._name)
         if job is None or job["metadata"]["uid"] != self._uid:
             # The watch may not have shown it yet; once seen, its absence means that it was deleted.
             return Lost("the Job was deleted") if self._seen else Running()
         self._seen = True
-        return outcome_of(job, self._view.pods(self._name, self._uid), datetime.now(UTC))
+        pods = self._view.pods(self._name, self._uid)
+        outcome = outcome_of(job, pods, datetime.now(UTC))
+        if isinstance(outcome, Running) and not outcome.note and wants_pod(job, pods, datetime.now(UTC)):
+            return Running(await self._why_no_pod(now))
+        return outcome
+
+    async def _why_no_pod(self, now: float) -> str:
+        """What the Job controller's events say: one small list now and then, and only until it is known."""
+        if not self._refusal and (self._asked is None or now - self._asked >= LOOK_AGAIN_SECONDS):
+            self._asked = now
+            self._refusal = refusal_of_pods(await self._warnings())
+        # A refusal in other words, such as a quota's with other figures, is no news.
+        return self._refusal
+
+    async def _warnings(self) -> list[JsonObject]:
+        job = {"involvedObject.kind": "Job", "involvedObject.name": self._name, "involvedObject.uid": self._uid}
+        selector = ",".join(f"{name}={value}" for name, value in (job | {"type": "Warning"}).items())
+        path = f"/api/v1/namespaces/{self._namespace}/events"
+        try:
+            listed = await self._api.get(path, fieldSelector=selector, limit=EVENTS_AT_A_LOOK)
+        except (ApiError, ApiUnavailableError) as error:
+            # What is in the way is told if it can be; the Job itself is waited for all the same.
+            extra = {"resource": f"Job/{self._namespace}/{self._name}", "error": str(error)}
+            logger.info("no events of the Job", extra=extra)
+            return []
+        return list(listed["items"])
 
     def _worth_telling(self, note: str, now: float) -> bool:
         """Whether something new has been in the way for a while."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,9 +14,14 @@ from bascule_workers.plans.jobs import PREPARE
 
 PULL_PATIENCE_SECONDS = 180
 """How long an image that cannot be pulled is waited for."""
+NO_POD = "no pod can be made: "
+"""How a note begins that tells why the Job controller makes no pod."""
+NO_POD_SECONDS = 10.0
+"""How long a Job may be without any pod before it is asked why."""
 TERMINATION_PATIENCE_SECONDS = 90
 """How long after its deletion a pod on a node that does not answer still counts."""
 
+_POD_NAME = re.compile(r'pods "[^"]*"')
 _NEVER = ("InvalidImageName", "ErrImageNeverPull")
 _CANNOT_START = (
     *_NEVER,
@@ -92,6 +98,27 @@ def outcome_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: d
     if job["metadata"].get("deletionTimestamp"):
         return Lost("the Job was deleted")
     return _under_way(pod, now)
+
+
+def wants_pod(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: datetime) -> bool:
+    """Whether the Job should have had a pod by now, and has none."""
+    return not list(pods) and (_age(job["metadata"].get("creationTimestamp"), now) or 0.0) >= NO_POD_SECONDS
+
+
+def refusal_of_pods(events: Iterable[Mapping[str, Any]]) -> str:
+    """Why the Job controller can make no pod, by the last of a Job's events that says so; or nothing."""
+    told = [event for event in events if event.get("reason") == "FailedCreate" and event.get("message")]
+    if not told:
+        return ""
+    message = str(max(told, key=_last_seen)["message"]).removeprefix("Error creating: ")
+    # Each attempt has another name, which tells nothing.
+    return NO_POD + _POD_NAME.sub("the pod", message, count=1)
+
+
+def _last_seen(event: Mapping[str, Any]) -> str:
+    series = event.get("series") or {}
+    stamps = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return next((str(stamp) for stamp in stamps if stamp), "")
 
 
 def story(failed: Failed) -> str:

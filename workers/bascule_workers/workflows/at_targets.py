@@ -15,7 +15,6 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api.gates import HttpCheck
     from bascule_api.patch_campaigns import PatchStep
     from bascule_api.procedures import PinnedProcedure
-    from bascule_api.progress import WaitingProgress
     from bascule_api.runs import Failure, FailureType
     from bascule_workers.activities.gates import GateActivities
     from bascule_workers.activities.patch_targets import PatchTargetActivities
@@ -300,9 +299,6 @@ class AtTarget(StepRecord):
         """How it stands."""
         told = {"message": failures.shortened(self.note, 160)} | self.failing
         return self.told or TargetReport(index=self.index, phase=self.phase, since=self.since, **told)
-
-    def waits(self, waiting: WaitingProgress | None) -> None:
-        self.changed(self)
 
     def go_on(self) -> None:
         """Raise asyncio.CancelledError if the target was given up."""

@@ -12,7 +12,6 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from bascule_api import names
     from bascule_api.fleets import TargetPhase
-    from bascule_api.progress import WaitingProgress
     from bascule_workers.patch_campaigns import BatchInput, BatchReport, BatchResult, Halt
     from bascule_workers.plans import patch_campaigns as plans
     from bascule_workers.plans.fleet_progress import OVER
@@ -114,9 +113,9 @@ class PatchBatchWorkflow(Repeating):
         if isinstance(record, AtTarget):
             record.go_on()
 
-    def waits(self, record: StepRecord, waiting: WaitingProgress | None) -> None:
-        if isinstance(record, AtTarget) and waiting is not None:
-            record.waits(waiting)
+    def noted(self, record: StepRecord) -> None:
+        if isinstance(record, AtTarget):
+            self._note(record)
 
     # Reports
 

@@ -44,6 +44,10 @@ class Repeating(Calling):
     def waits(self, record: StepRecord, waiting: WaitingProgress | None) -> None:
         """What is waited for now; None: nothing any more."""
 
+    def noted(self, record: StepRecord) -> None:
+        """The record's note says something else."""
+        self.touch()
+
     async def repeated(
         self,
         record: StepRecord,
@@ -106,7 +110,7 @@ class Repeating(Calling):
         """Show what is waited for, and wait. Returns the request to go on with."""
         record.note = failures.shortened(report.reason)
         self.waits(record, waiting)
-        self.touch()
+        self.noted(record)
         if report.again_after:
             await self._pause(record, min(report.again_after, left))
         return request.model_copy(update={"note": report.reason or "running", "cursor": report.cursor})

@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from bascule_api.runs import FailureType
-from bascule_workers.plans.outcomes import Failed, Lost, Outcome, Running, Succeeded, TimedOut, outcome_of, story
+from bascule_workers.plans.outcomes import (
+    Failed,
+    Lost,
+    Outcome,
+    Running,
+    Succeeded,
+    TimedOut,
+    outcome_of,
+    refusal_of_pods,
+    story,
+    wants_pod,
+)
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DISRUPTED = {"type": "DisruptionTarget", "status": "True", "message": "Eviction API: evicting"}
@@ -166,3 +177,44 @@ def test_outcomes(given: dict[str, Any], pods: list[dict[str, Any]], outcome: Ou
 )
 def test_a_failure_tells_what_its_container_reports(results: dict[str, str], told: str) -> None:
     assert story(Failed("stopped", results=results)) == told
+
+
+def event(message: str, at: str = "2026-11-22T11:59:00Z", **changes: Any) -> dict[str, Any]:
+    return {"reason": "FailedCreate", "message": message, "lastTimestamp": at} | changes
+
+
+FORBIDDEN = 'Error creating: pods "j-abcde" is forbidden: violates PodSecurity "restricted:latest": hostPID=true'
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        pytest.param([], "", id="no event"),
+        pytest.param([event("x", reason="BackoffLimitExceeded")], "", id="an event of something else"),
+        pytest.param([event("")], "", id="an event without a message"),
+        pytest.param(
+            [event(FORBIDDEN)],
+            'no pod can be made: the pod is forbidden: violates PodSecurity "restricted:latest": hostPID=true',
+            id="the name of the attempt is left out",
+        ),
+        pytest.param(
+            [event("new", "2026-11-22T11:59:30Z"), event("old"), event("odd", at="", eventTime=None)],
+            "no pod can be made: new",
+            id="the last one counts",
+        ),
+    ],
+)
+def test_why_no_pod_can_be_made_say_the_events_of_the_job(events: list[dict[str, Any]], told: str) -> None:
+    assert refusal_of_pods(events) == told
+
+
+@pytest.mark.parametrize(
+    ("created", "pods", "asked"),
+    [
+        pytest.param("2026-11-22T11:59:55Z", [], False, id="it is too early"),
+        pytest.param("2026-11-22T11:59:30Z", [], True, id="a pod is due"),
+        pytest.param("2026-11-22T11:59:30Z", [pod()], False, id="it has one"),
+    ],
+)
+def test_a_job_without_a_pod_is_looked_into_after_a_while(created: str, pods: list[Any], asked: bool) -> None:
+    assert wants_pod(job(creationTimestamp=created), pods, NOW) is asked
