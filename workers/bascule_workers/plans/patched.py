@@ -24,13 +24,21 @@ class PatchedNames:
     def __or__(self, other: PatchedNames) -> PatchedNames:
         return PatchedNames(self.hashes | other.hashes)
 
+    def __sub__(self, other: PatchedNames) -> PatchedNames:
+        return PatchedNames(self.hashes - other.hashes)
+
     def __len__(self) -> int:
         return len(self.hashes)
 
 
 def packed(names: Iterable[str]) -> str:
     """The record: the same for the same names, in whatever order. About 11 characters for each name."""
-    return base64.b64encode(b"".join(sorted({_hash(name) for name in names}))).decode()
+    return record_of(PatchedNames(frozenset(_hash(name) for name in names)))
+
+
+def record_of(found: PatchedNames) -> str:
+    """The record of such a set."""
+    return base64.b64encode(b"".join(sorted(found.hashes))).decode()
 
 
 def unpacked(record: str) -> PatchedNames:

@@ -9,7 +9,8 @@ class Records(Protocol):
     """The memos of runs."""
 
     async def patched(self, workflow_id: str, run_id: str) -> str | None:
-        """The memo `patched` of a run; None if Temporal does not know the run any more, or it has no such memo.
+        """What a run patched, as its memo `patched` says; of one that did not come to its end, as its batches say, too.
 
+        None if Temporal does not know the run any more, or it has no such memo.
         `run_id` may be empty: then it is the latest execution's. Raises TemporalUnavailableError.
         """

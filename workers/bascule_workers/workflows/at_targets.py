@@ -72,6 +72,8 @@ class AtTarget(StepRecord):
         self.told: TargetReport | None = None
         """Of its end."""
         self.changed: Callable[[AtTarget], None] = lambda _: None
+        self.recorded: Callable[[AtTarget], None] = lambda _: None
+        """Told of what was patched, or rolled back, before it is released: until then the target itself says so."""
 
     # The story
 
@@ -109,6 +111,8 @@ class AtTarget(StepRecord):
         if message:
             await self._end(TargetPhase.FAILED, TargetPhase.ROLLING_BACK, message=message, dirty=True)
         else:
+            if self._spec.rollback is not None:
+                self.recorded(self)
             await self._end(TargetPhase.ROLLED_BACK, rolled_back=self._spec.rollback is not None)
 
     # Its parts
@@ -223,6 +227,7 @@ class AtTarget(StepRecord):
 
     async def _patched(self) -> None:
         self.settled = True
+        self.recorded(self)
         await self._end(TargetPhase.PATCHED)
 
     async def _failed(self, failure: Failure | None) -> None:

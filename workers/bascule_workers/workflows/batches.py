@@ -57,6 +57,8 @@ class Batches:
         self.files: dict[str, SourcePin] = {}
         self.last = 0
         """Number of the last one that was begun."""
+        self.begun: dict[str, list[int]] = {}
+        """The first and last number, by wave and by `<wave>/rollback`."""
         self.running: dict[int, Batch] = {}
         self.lost: list[Batch] = []
         """Those that others ended."""
@@ -93,7 +95,9 @@ class Batches:
         batch = Batch(self.last, wave, given.indices, share, given.rollback)
         batch.before = {index: wave.reports[index] for index in indices}
         self.running[batch.number] = batch
+        self.begun.setdefault(f"{wave.name}/rollback" if given.rollback else wave.name, [self.last, 0])[1] = self.last
         batch.task = asyncio.create_task(self._carried_out(batch, given))
+        self._changed(True)
         return batch
 
     async def _carried_out(self, batch: Batch, given: BatchInput) -> None:

@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api.fleets import TargetPhase
     from bascule_workers.patch_campaigns import BatchInput, BatchReport, BatchResult, Halt
     from bascule_workers.plans import patch_campaigns as plans
+    from bascule_workers.plans import patched
     from bascule_workers.plans.fleet_progress import OVER
     from bascule_workers.plans.progress import StepRecord
     from bascule_workers.workflows.at_targets import AtTarget
@@ -49,6 +50,8 @@ class PatchBatchWorkflow(Repeating):
         self._sent_urgently = 0
         for at in self.targets:
             at.changed = self._note
+            at.recorded = self._record
+        self._recorded: list[str] = []
 
     @workflow.run
     async def run(self, batch: BatchInput) -> BatchResult:
@@ -122,6 +125,11 @@ class PatchBatchWorkflow(Repeating):
     def _note(self, at: AtTarget) -> None:
         self._changed[at.index] = at
         self._urgent = self._urgent or at.phase == TargetPhase.FAILED or bool(at.failing)
+
+    def _record(self, at: AtTarget) -> None:
+        """Have the memo say what was patched, or rolled back: in one with the release, which takes the marks away."""
+        self._recorded.append(self.batch.targets[self.batch.indices.index(at.index)].name)
+        workflow.upsert_memo({names.MEMO_PATCHED: patched.packed(self._recorded)})
 
     async def _report(self) -> None:
         """Tell the campaign how the targets stand: at once of failures, else at a pace that its history bears."""

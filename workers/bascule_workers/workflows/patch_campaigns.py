@@ -64,6 +64,8 @@ class PatchCampaignWorkflow(CampaignGates):
         super().__init__(campaign)
         self.fleet: Fleet | None = None
         self.batches = Batches(plans.batch_input_campaign(campaign), self._moved)
+        self._begun: dict[str, list[int]] = {}
+        """What the memo says of its batches."""
         self._recorded = 0
         """How many targets the memo says were patched."""
 
@@ -305,6 +307,9 @@ class PatchCampaignWorkflow(CampaignGates):
                 if record is not None and record.state == StepState.RUNNING:
                     record.note = _note(self.fleet, wave)
             self._record(self.fleet)
+        if self.batches.begun != self._begun:
+            self._begun = {name: list(numbers) for name, numbers in self.batches.begun.items()}
+            self._reporting.more[names.MEMO_BATCHES] = self._begun
         if urgent:
             self.touch()
         else:

@@ -68,7 +68,7 @@ class Reporting:
     def tell(self, progress: Progress) -> None:
         """Upsert the progress, if it differs from the last one. Its number is given here."""
         self.changed = self.stirred = False
-        if progress != self._told:
+        if progress != self._told or self.more:
             self.number += 1
             self._upsert(progress, {})
 
