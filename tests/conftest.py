@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -15,7 +16,9 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -116,6 +119,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if zlib.crc32(item.nodeid.encode()) % int(of) == int(index) - 1]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Modules of one `xdist_group` go to one process, each of the other cases to whichever is free.
+
+    So says `--dist loadgroup`; but pytest-xdist 3.8 notes the group where pytest 9.2 does not look any more.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Grouped(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group_of(nodeid.partition("::")[0]) or nodeid
+
+    return Grouped(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+@cache
+def _group_of(module: str) -> str:
+    """The group that a module names in its `pytestmark`, or nothing."""
+    found = re.search(r'xdist_group\("([^"]+)"\)', (Path(__file__).parents[1] / module).read_text())
+    return found.group(1) if found else ""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -111,7 +111,9 @@ def find(cluster: Cluster, text: str, known: tuple[Kind, ...] = kinds.RUN_KINDS)
         try:
             found.append(Item.of(kind, cluster.get(kind, cluster.namespace, reference.name)))
         except (NotFoundError, ForbiddenError) as error:
-            refused = error if refused is None or isinstance(error, ForbiddenError) else refused
+            # The first refusal tells: the kinds are in the order in which people use them most.
+            forbidden = isinstance(error, ForbiddenError) and not isinstance(refused, ForbiddenError)
+            refused = error if refused is None or forbidden else refused
     if len(found) > 1:
         choices = " or ".join(item.reference for item in found)
         raise CliError(ExitCode.USAGE, f"several resources are called {reference.name}: say {choices}")

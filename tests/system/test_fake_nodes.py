@@ -13,7 +13,7 @@ import pytest
 from hack.cluster.handle import Cluster
 
 # One process: they share KWOK, and look whether it ends.
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("fake-nodes")]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("nodes")]
 
 FAKE, BROKEN = "fake-test", "broken-test"
 

@@ -37,7 +37,8 @@ from tests.support.patching import (
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("nodes")]
 
 NODE, OTHER = NODES
-FLEET = "bascule.test/fleet"
+FLEET = "bascule.example.com/tenant"
+"""The label by which tests give nodes to tenants: with another one, two Tenants could have the same node."""
 Make = Callable[..., Campaign]
 
 
