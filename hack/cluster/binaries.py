@@ -94,6 +94,13 @@ _KWOK = GoModule(
     "",
     ((Binary("kwok", "sigs.k8s.io/kwok/cmd/kwok", ("--version",), r"\bv0\.8\.\d+\b"),),),
 )
+# A module of its own: only tests with backups need it.
+_OBJECT_STORE = GoModule(
+    Path(__file__).parent / "object_store_tools",
+    "object-store",
+    "",
+    ((Binary("versitygw", "github.com/versity/versitygw/cmd/versitygw", ("--version",), r"\b1\.8\.\d+\b"),),),
+)
 
 
 def binaries() -> Path:
@@ -109,6 +116,11 @@ def temporal_server() -> Path:
 def kwok_folder() -> Path:
     """Return the folder with KWOK, which stands in for the kubelets of fake nodes."""
     return _ready(_KWOK)
+
+
+def object_store_folder() -> Path:
+    """Return the folder with Versity's gateway, which serves a folder as an S3 object store."""
+    return _ready(_OBJECT_STORE)
 
 
 def _ready(module: GoModule) -> Path:

@@ -10,6 +10,10 @@ from hack.cluster.addresses import (
     CONTROL,
     DNS_READY_PORT,
     NODES,
+    OBJECT_STORE_ACCESS_KEY,
+    OBJECT_STORE_PORT,
+    OBJECT_STORE_REGION,
+    OBJECT_STORE_SECRET_KEY,
     PACKAGES_PORT,
     PRIVATE_REGISTRY_PORT,
     REGISTRY_PORT,
@@ -91,6 +95,7 @@ def components(paths: Paths, temporal: TemporalKind) -> dict[str, Component]:
         _coredns(paths),
         _control_proxy(paths),
         *_kwok(paths),
+        *_object_store(paths),
     ]
     nodes = [component for node in NODES.values() for component in node_components(node)]
     return {component.name: component for component in [*control, *nodes]}
@@ -214,6 +219,36 @@ def _kwok(paths: Paths) -> tuple[Component, ...]:
     program, configuration_file = kwok_program(paths), kwok_configuration(paths)
     argv = (str(program), "-v=WARN", f"--kubeconfig={paths.kubeconfig}", f"--config={configuration_file}")
     return (Component("kwok", CONTROL_MACHINE, argv),)
+
+
+def object_store_program(paths: Paths) -> Path:
+    """The object store's place in a cluster's state; a cluster that has it there has an object store."""
+    return paths.state / "bin/versitygw"
+
+
+def _object_store(paths: Paths) -> tuple[Component, ...]:
+    if not object_store_program(paths).exists():
+        return ()
+    argv = (
+        str(object_store_program(paths)),
+        f"--port=0.0.0.0:{OBJECT_STORE_PORT}",
+        f"--cert={paths.pki}/services.crt",
+        f"--key={paths.pki}/services.key",
+        f"--access={OBJECT_STORE_ACCESS_KEY}",
+        f"--secret={OBJECT_STORE_SECRET_KEY}",
+        f"--region={OBJECT_STORE_REGION}",
+        "--health=/health",
+        "--quiet",
+        "posix",
+        # Each request that is worked on may hold a megabyte.
+        "--concurrency=50",
+        # Beside the objects: not every file system has extended attributes.
+        f"--sidecar={paths.state}/object-store/metadata",
+        f"{paths.state}/object-store/buckets",
+    )
+    return (
+        Component("object-store", CONTROL_MACHINE, argv, HttpProbe(f"https://{{host}}:{OBJECT_STORE_PORT}/health")),
+    )
 
 
 def _for_fake_nodes(paths: Paths) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.cluster import debian_archive, fake_nodes, lifecycle, sources, temporal_access
+from hack.cluster import debian_archive, fake_nodes, lifecycle, object_store, sources, temporal_access
 from hack.cluster.addresses import (
     GIT_HOST,
     PRIVATE_REGISTRY,
@@ -21,6 +21,7 @@ from hack.cluster.binaries import binaries
 from hack.cluster.debian_archive import DebianPackage
 from hack.cluster.inside import environment, full_environment, inside
 from hack.cluster.machines import CONTROL_MACHINE, enter
+from hack.cluster.object_store import ObjectStore
 from hack.cluster.processes import PATH, running_pid
 from hack.cluster.shell import ClusterError
 from hack.cluster.temporal_server import TemporalKind
@@ -31,8 +32,9 @@ class Cluster:
     """A running cluster.
 
     Components, for `stop`, `start`, `restart` and `kill`: etcd, apiserver, controller-manager, scheduler, coredns,
-    kube-proxy (the control plane's), registry, private-registry, git, temporal; on each node nodeN-containerd,
-    nodeN-kubelet, nodeN-kube-proxy; and node1, node2 themselves: a node that is stopped is off, with all its pods.
+    kube-proxy (the control plane's), registry, private-registry, git, temporal, and object-store once it was added; on
+    each node nodeN-containerd, nodeN-kubelet, nodeN-kube-proxy; and node1, node2 themselves: a node that is stopped is
+    off, with all its pods.
     """
 
     name: str
@@ -43,7 +45,8 @@ class Cluster:
     ca_file: Path
     """The private certificate authority that signed every server's certificate."""
     host_address: str
-    """Where the host reaches the cluster's servers: API 6443, registry 5000 and 5001, git 443, Temporal 7233, 8233."""
+    """Where the host reaches the cluster's servers: API 6443, registry 5000 and 5001, git 443, Temporal 7233, 8233,
+    object store 9000."""
     images: Mapping[str, str] = field(repr=False)
     """The platform's images by name, as references by digest: base, pause, operator, worker, builder, test-runner,
     packer."""
@@ -159,6 +162,13 @@ class Cluster:
     def remove_fake_nodes(self, prefix: str = "") -> None:
         """Remove the fake nodes of a prefix, or all; with the last of them KWOK ends."""
         fake_nodes.remove(self._site(), prefix)
+
+    def add_object_store(self, bucket: str = "backups") -> ObjectStore:
+        """Start the S3 object store unless it runs, make the bucket unless it is there, and return it.
+
+        A bucket's name has 3 to 63 characters. The first time on a machine the server is built, in a minute or two.
+        """
+        return object_store.add(self._site(), bucket)
 
     def on_node(
         self, node: str, argv: Sequence[str], *, timeout: float = 180, check: bool = False

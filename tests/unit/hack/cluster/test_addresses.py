@@ -32,7 +32,8 @@ def test_a_nodes_hosts_file_names_the_servers() -> None:
     text = hosts_file("node1", "10.247.0.2")
 
     assert "10.247.0.2 node1\n" in text
-    assert "10.247.0.1 registry.bascule.test git.bascule.test temporal.bascule.test packages.bascule.test\n" in text
+    names = "registry.bascule.test git.bascule.test temporal.bascule.test packages.bascule.test s3.bascule.test"
+    assert f"10.247.0.1 {names}\n" in text
 
 
 def test_the_nth_address_of_a_network() -> None:
