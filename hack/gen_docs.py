@@ -12,14 +12,17 @@ from typing import Any
 from bascule_api import (
     approvals,
     conditions,
+    failures,
     fleets,
     gates,
     image_builds,
     names,
     parameters,
-    patch_campaigns,
+    patch_campaign_specs,
+    patch_campaign_status,
     procedures,
     runs,
+    selectors,
     tenants,
 )
 from bascule_api.base import DURATION_PATTERN, Kind
@@ -60,13 +63,16 @@ def _enums() -> dict[frozenset[str], type[StrEnum]]:
     modules = (
         approvals,
         conditions,
+        failures,
         fleets,
         gates,
         image_builds,
         parameters,
-        patch_campaigns,
+        patch_campaign_specs,
+        patch_campaign_status,
         procedures,
         runs,
+        selectors,
         tenants,
     )
     found = (item for module in modules for item in vars(module).values())

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic.json_schema import WithJsonSchema
 
 from bascule_api.base import ApiModel, ObjectName, SecretReference, rules
-from bascule_api.runs import LabelSelector
+from bascule_api.selectors import LabelSelector
 
 PERCENTAGE = r"^(100|[1-9]?[0-9])%$"
 

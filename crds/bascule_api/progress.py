@@ -9,7 +9,8 @@ from pydantic import Field
 from bascule_api.approvals import Decision
 from bascule_api.base import ApiModel
 from bascule_api.conditions import CompensationState, Phase, StepState, WaitKind
-from bascule_api.runs import CompensationSpec, CompensationStatus, Failure, StepStatus
+from bascule_api.failures import Failure
+from bascule_api.runs import CompensationSpec, CompensationStatus, StepStatus
 
 PROGRESS_LIMIT = 8 * 1024
 """Bytes of a progress as JSON, at most."""

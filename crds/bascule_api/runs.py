@@ -14,14 +14,13 @@ from bascule_api.base import (
     ApiModel,
     Digest,
     Duration,
-    LabelKey,
-    LabelValue,
     LongText,
     ObjectName,
     ShortText,
     Timeout,
 )
 from bascule_api.conditions import CompensationState, Condition, Phase, StepState, WaitKind
+from bascule_api.failures import Failure
 
 
 class OnDelete(StrEnum):
@@ -108,39 +107,6 @@ class ConfigMapReference(ApiModel):
 
     name: ObjectName
     """Name of the ConfigMap."""
-
-
-class SelectorOperator(StrEnum):
-    """How a label is compared."""
-
-    IN = "In"
-    """Its value is one of `values`."""
-    NOT_IN = "NotIn"
-    """Its value is none of `values`."""
-    EXISTS = "Exists"
-    """It is there."""
-    DOES_NOT_EXIST = "DoesNotExist"
-    """It is not there."""
-
-
-class SelectorRequirement(ApiModel):
-    """metav1.LabelSelectorRequirement."""
-
-    key: LabelKey
-    """The label."""
-    operator: SelectorOperator
-    """How it is compared."""
-    values: Annotated[list[LabelValue], Field(max_length=64, json_schema_extra=ATOMIC)] = []
-    """Values to compare with; none for `Exists` and `DoesNotExist`."""
-
-
-class LabelSelector(ApiModel):
-    """metav1.LabelSelector: all of it has to hold."""
-
-    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
-    """Labels with their values."""
-    match_expressions: Annotated[list[SelectorRequirement], Field(max_length=16, json_schema_extra=ATOMIC)] = []
-    """Requirements on labels."""
 
 
 class RunRecord(ApiModel):
@@ -301,90 +267,6 @@ class CompensationStatus(ApiModel):
     """Workflow that takes back what a run left; absent where the run itself does."""
     run_id: ShortText = ""
     """Temporal's id of that workflow's execution; absent until it is known."""
-
-
-class FailureType(StrEnum):
-    """What kind of failure ended a run."""
-
-    SOURCE_NOT_FOUND = "SourceNotFound"
-    """The commit, branch, folder or ConfigMap does not exist."""
-    SOURCE_UNREACHABLE = "SourceUnreachable"
-    """The git server did not answer."""
-    SOURCE_REFUSED = "SourceRefused"
-    """The git server refused us; or the source is too large, or has links that point outside or submodules that the
-    Procedure does not allow."""
-    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a failure's name, no secret
-    """A Secret that the spec names does not exist."""
-    SECRET_NOT_USABLE = "SecretNotUsable"  # noqa: S105 - a failure's name, no secret
-    """A Secret lacks the label `bascule.dev/use`, the annotation `bascule.dev/host`, or a key."""
-    PLAN_REFUSED = "PlanRefused"
-    """A campaign's plan cannot be carried out: no targets, too many, waves that do not rise or leave a rest, hosts that
-    are listed twice or malformed."""
-    TOO_MANY_FAILURES = "TooManyFailures"
-    """More targets failed than `failurePolicy.maxFailures` allows."""
-    GATE_FAILED = "GateFailed"
-    """A gate did not pass."""
-    GATE_INCONCLUSIVE = "GateInconclusive"
-    """It could not be told whether a gate passes."""
-    TARGET_REFUSED = "TargetRefused"
-    """A node is not one that the tenant may patch (any more), or belongs to the control plane."""
-    DRAIN_BLOCKED = "DrainBlocked"
-    """Pods did not leave a node in time, or may not be evicted."""
-    REBOOT_TIMED_OUT = "RebootTimedOut"
-    """A node did not come back with a new boot id in time."""
-    TARGET_NOT_READY = "TargetNotReady"
-    """A target was not Ready, or did not pass `verify`, in time after its patch."""
-    TARGET_GONE = "TargetGone"
-    """A node is no longer there."""
-    BUILD_FAILED = "BuildFailed"
-    """The Containerfile, or a command in it, failed."""
-    TEST_FAILED = "TestFailed"
-    """A test did not pass."""
-    STEP_FAILED = "StepFailed"
-    """A step's container failed."""
-    STEP_TIMED_OUT = "StepTimedOut"
-    """A step took longer than its timeout."""
-    REGISTRY_REFUSED = "RegistryRefused"
-    """A registry refused us."""
-    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
-    """A registry did not answer."""
-    SBOM_FAILED = "SbomFailed"
-    """The bill of materials could not be made."""
-    SIGNING_FAILED = "SigningFailed"
-    """The image could not be signed, or what is attested of it."""
-    VERIFICATION_FAILED = "VerificationFailed"
-    """Signature, bill of materials or provenance, fetched anew, did not verify."""
-    POLICY_DENIED = "PolicyDenied"
-    """The policy decision point refused the step."""
-    RUN_TIMED_OUT = "RunTimedOut"
-    """The run took longer than `spec.timeout`."""
-    APPROVAL_REJECTED = "ApprovalRejected"
-    """A person rejected it."""
-    APPROVAL_TIMED_OUT = "ApprovalTimedOut"
-    """Nobody decided in time."""
-    RUN_LOST = "RunLost"
-    """Temporal ended the run, or does not know it any more: it could not compensate by itself."""
-    INTERNAL = "Internal"
-    """A fault of Bascule's own."""
-
-
-LOG_CUT = "[what came before was not kept: the Tenant has no spec.artifacts]\n"
-"""Begins the end of a log of which there was more."""
-
-
-class Failure(ApiModel):
-    """Why the run failed."""
-
-    step: ShortText = ""
-    """Name of the step that failed."""
-    type: FailureType
-    """What kind of failure it is."""
-    message: LongText
-    """What happened, for people, with the remedy."""
-    retryable: bool = False
-    """Whether a new request without a change may succeed."""
-    log: Annotated[str, StringConstraints(max_length=16_384)] = ""
-    """The end of the failed step's log, where its Tenant has no place for whole ones; says so if there was more."""
 
 
 class PastRun(ApiModel):

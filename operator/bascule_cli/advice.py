@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bascule_api import names
 from bascule_api.conditions import StepState, WaitKind
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
 from bascule_cli.resources import Item
 from bascule_cli.views.wording import Speech
 

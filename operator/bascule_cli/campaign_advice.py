@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from bascule_api.conditions import CompensationState, WaitKind
+from bascule_api.failures import FailureType
 from bascule_api.fleets import TargetPhase
-from bascule_api.patch_campaigns import PatchCampaignStatus, TargetInProgress
-from bascule_api.runs import FailureType, WaitingFor
+from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetInProgress
+from bascule_api.runs import WaitingFor
 from bascule_cli import advice
 from bascule_cli.advice import Advice, edit
 from bascule_cli.resources import Item

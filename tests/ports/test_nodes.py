@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from bascule_api import names
-from bascule_api.runs import LabelSelector, SelectorOperator, SelectorRequirement
+from bascule_api.selectors import LabelSelector, SelectorOperator, SelectorRequirement
 from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.kubernetes_nodes import KubernetesNodes
 from bascule_workers.adapters.node_watch import NodeWatch

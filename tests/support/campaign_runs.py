@@ -10,13 +10,8 @@ from typing import Any
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from bascule_api import names
-from bascule_api.patch_campaigns import (
-    PatchCampaignEffects,
-    PatchCampaignInput,
-    PatchCampaignResult,
-    PatchCampaignUndoInput,
-    WaveState,
-)
+from bascule_api.patch_campaign_status import PatchCampaignEffects, WaveState
+from bascule_api.patch_campaigns import PatchCampaignInput, PatchCampaignResult, PatchCampaignUndoInput
 from bascule_api.progress import Progress, UndoResult
 from bascule_workers.plans.nodes import Node
 from bascule_workers.plans.outcomes import Outcome, Running, Succeeded

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from bascule_api import names
 from bascule_api.conditions import CompensationState, Phase
-from bascule_api.patch_campaigns import (
-    REVISION_FIELDS,
-    PatchCampaignResult,
-    PatchCampaignSpec,
-    PatchCampaignStatus,
-)
+from bascule_api.failures import Failure
+from bascule_api.patch_campaign_specs import PatchCampaignSpec
+from bascule_api.patch_campaign_status import PatchCampaignStatus
+from bascule_api.patch_campaigns import REVISION_FIELDS, PatchCampaignResult
 from bascule_api.procedures import PinnedProcedure, Procedure
-from bascule_api.runs import CompensationStatus, Failure
+from bascule_api.runs import CompensationStatus
 from bascule_api.tenants import Tenant
 from bascule_operator.decisions.subjects import Subject, parse
 from bascule_operator.decisions.views import Closed, Grounds, RunState, RunView
+from tests.support.bodies import AResource, a_body
 from tests.support.subjects import NOW, tenant
 
 Json = dict[str, Any]
@@ -98,31 +97,10 @@ def grounds(of: Tenant | None = None) -> Grounds:
 
 
 @dataclass(frozen=True)
-class ACampaign:
+class ACampaign(AResource):
     """A PatchCampaign under construction; every method returns another one."""
 
-    body: Json = field(
-        default_factory=lambda: {
-            "metadata": {
-                "name": "web", "namespace": "acme-dev", "uid": UID, "generation": 1, "resourceVersion": "1",
-                "finalizers": [names.FINALIZER],
-            },
-            "spec": spec(),
-        }
-    )  # fmt: skip
-
-    def saying(self, **changes: Any) -> ACampaign:
-        """Other fields of the status."""
-        return replace(self, body=self.body | {"status": self.body.get("status", {}) | changes})
-
-    def with_spec(self, **changes: Any) -> ACampaign:
-        return replace(self, body=self.body | {"spec": self.body["spec"] | changes})
-
-    def with_metadata(self, **changes: Any) -> ACampaign:
-        return replace(self, body=self.body | {"metadata": self.body["metadata"] | changes})
-
-    def deleting(self) -> ACampaign:
-        return self.with_metadata(deletionTimestamp="2026-11-22T11:59:00Z")
+    body: Json = field(default_factory=lambda: a_body(UID, spec()))
 
     def running(self, number: int = 1, run_id: str = "run-1", **changes: Any) -> ACampaign:
         """Its intent is written, and its run may have been seen."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from bascule_api import names
-from bascule_api.runs import LabelSelector
+from bascule_api.selectors import LabelSelector
 from bascule_workers.errors import TargetRefusedError, TargetTakenError
 from bascule_workers.plans.nodes import Node, PodOnNode, matches, refusal
 from bascule_workers.ports.nodes import Evicted, Eviction

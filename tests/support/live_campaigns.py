@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bascule_api.fleets import Target
-from bascule_api.patch_campaigns import PatchCampaignSpec
+from bascule_api.patch_campaign_specs import PatchCampaignSpec
 from bascule_workers.plans.patch_campaigns import order
 from bascule_workers.plans.waves import ordered
 from hack import installation

@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY
 
 from bascule_api import names
 from bascule_api.fleets import Target
-from bascule_api.patch_campaigns import Drain
+from bascule_api.patch_campaign_specs import Drain
 from bascule_api.procedures import PinnedProcedure
 from bascule_workers.activities.patch_targets import PatchTargetActivities, PatchTargetPorts
 from bascule_workers.adapters.api_server import ApiServer

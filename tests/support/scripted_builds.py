@@ -19,6 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from bascule_api import names
 from bascule_api.conditions import CompensationState, Phase, StepState
+from bascule_api.failures import Failure, FailureType
 from bascule_api.image_builds import (
     ImageBuildInput,
     ImageBuildResult,
@@ -29,7 +30,7 @@ from bascule_api.image_builds import (
     SourceStatus,
 )
 from bascule_api.progress import CompensationProgress, Desired, Progress, StepProgress, UndoResult
-from bascule_api.runs import CompensationStatus, Failure, FailureType, StepStatus
+from bascule_api.runs import CompensationStatus, StepStatus
 from bascule_codec import Keyring, data_converter
 from tests.support.scripted_campaigns import ScriptedCampaign, ScriptedCampaignUndo
 

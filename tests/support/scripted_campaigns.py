@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 from bascule_api import names
 from bascule_api.approvals import Decision
 from bascule_api.conditions import CompensationState, Phase, StepState, WaitKind
+from bascule_api.failures import Failure, FailureType
 from bascule_api.patch_campaigns import PatchCampaignInput, PatchCampaignResult, PatchCampaignUndoInput
 from bascule_api.progress import (
     ApprovalMessage,
@@ -26,7 +27,7 @@ from bascule_api.progress import (
     UndoResult,
     WaitingProgress,
 )
-from bascule_api.runs import CompensationStatus, Failure, FailureType, StepStatus
+from bascule_api.runs import CompensationStatus, StepStatus
 
 _PHASE = SearchAttributeKey.for_keyword(names.SEARCH_PHASE)
 _UPDATED_AT = SearchAttributeKey.for_datetime(names.SEARCH_UPDATED_AT)

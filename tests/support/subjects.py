@@ -8,14 +8,16 @@ from typing import Any
 
 from bascule_api import names
 from bascule_api.conditions import CompensationState, Phase
+from bascule_api.failures import Failure
 from bascule_api.image_builds import REVISION_FIELDS, ImageBuildResult, ImageBuildSpec, ImageBuildStatus
 from bascule_api.procedures import PinnedProcedure, Procedure
 from bascule_api.progress import Progress, RunIdentity, StepProgress, UndoResult
-from bascule_api.runs import CompensationStatus, Failure
+from bascule_api.runs import CompensationStatus
 from bascule_api.tenants import Tenant
 from bascule_operator.decisions.moves import Observed
 from bascule_operator.decisions.subjects import Subject, parse
 from bascule_operator.decisions.views import Closed, Grounds, Problem, RunState, RunView
+from tests.support.bodies import AResource, a_body
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 UID = "2f0c4c1e-0000-4000-8000-000000000001"
@@ -53,27 +55,10 @@ def revision_of(body_spec: Json) -> str:
 
 
 @dataclass(frozen=True)
-class ABuild:
+class ABuild(AResource):
     """An ImageBuild under construction; every method returns another one."""
 
-    body: Json = field(
-        default_factory=lambda: {
-            "metadata": {
-                "name": "web", "namespace": "acme-dev", "uid": UID, "generation": 1, "resourceVersion": "1",
-                "finalizers": [names.FINALIZER],
-            },
-            "spec": spec(),
-        }
-    )  # fmt: skip
-
-    def _meta(self, **changes: Any) -> ABuild:
-        return replace(self, body=self.body | {"metadata": self.body["metadata"] | changes})
-
-    def _status(self, **changes: Any) -> ABuild:
-        return replace(self, body=self.body | {"status": self.body.get("status", {}) | changes})
-
-    def with_spec(self, **changes: Any) -> ABuild:
-        return replace(self, body=self.body | {"spec": self.body["spec"] | changes})
+    body: Json = field(default_factory=lambda: a_body(UID, spec()))
 
     def suspended(self) -> ABuild:
         return self.with_spec(suspend=True)
@@ -92,17 +77,10 @@ class ABuild:
         return self._annotated(names.CANCEL, reason)
 
     def _annotated(self, name: str, value: str) -> ABuild:
-        return self._meta(annotations=self.body["metadata"].get("annotations", {}) | {name: value})
-
-    def deleting(self) -> ABuild:
-        return self._meta(deletionTimestamp="2026-11-22T11:59:00Z")
+        return self.with_metadata(annotations=self.body["metadata"].get("annotations", {}) | {name: value})
 
     def without_finalizer(self) -> ABuild:
-        return self._meta(finalizers=[])
-
-    def saying(self, **changes: Any) -> ABuild:
-        """Other fields of the status."""
-        return self._status(**changes)
+        return self.with_metadata(finalizers=[])
 
     def running(self, number: int = 1, run_id: str = "run-1", **changes: Any) -> ABuild:
         """Its intent is written, and its run may have been seen."""
@@ -111,18 +89,18 @@ class ABuild:
             "temporalNamespace": "acme", "workflowId": names.workflow_id("ImageBuild", UID, number),
             "startedAt": "2026-11-22T11:50:00Z",
         } | ({"runId": run_id} if run_id else {})  # fmt: skip
-        return self._status(phase="Running", run=run | changes, handled=self.body.get("status", {}).get("handled", {}))
+        return self.saying(phase="Running", run=run | changes, handled=self.body.get("status", {}).get("handled", {}))
 
     def intended(self, **changes: Any) -> ABuild:
         """Its intent is written, and nothing is known of a run."""
         made = self.running(run_id="", **changes)
-        return made._status(phase="Pending")
+        return made.saying(phase="Pending")
 
     def finished(self, phase: Phase = Phase.SUCCEEDED, compensation: str = "NothingToDo", **changes: Any) -> ABuild:
         made = self.running(outcome=str(phase), finishedAt="2026-11-22T11:55:00Z", **changes)
         run = made.body["status"]["run"]
         past = {name: run[name] for name in ("number", "revision", "trigger")} | {"phase": str(phase)}
-        return made._status(phase=str(phase), compensation={"state": compensation}, history=[past])
+        return made.saying(phase=str(phase), compensation={"state": compensation}, history=[past])
 
     def compensating(self, on_delete: str) -> ABuild:
         return self.with_spec(compensation={"onDelete": on_delete})
@@ -133,7 +111,7 @@ class ABuild:
     def standing(self, *publications: Json, **changes: Any) -> ABuild:
         """What its finished runs published, and the record of the last one."""
         effects = {"repository": REPOSITORY, "candidates": f"{REPOSITORY}-candidates", "tags": ["v1"]}
-        return self._status(effects=effects | {"standing": list(publications or [publication()])} | changes)
+        return self.saying(effects=effects | {"standing": list(publications or [publication()])} | changes)
 
     def undoing(self, attempt: int = 1, scope: str = "Run", run_id: str = "", **changes: Any) -> ABuild:
         """Its last run is over, and an undo workflow is intended; with `run_id` it was seen."""
@@ -142,11 +120,11 @@ class ABuild:
             "state": "Running", "attempt": attempt, "scope": scope,
             "workflowId": names.undo_workflow_id("ImageBuild", UID, number, attempt),
         } | ({"runId": run_id} if run_id else {})  # fmt: skip
-        return self._status(compensation=undo | changes)
+        return self.saying(compensation=undo | changes)
 
     def handling(self, **changes: Any) -> ABuild:
         """Other fields of status.handled."""
-        return self._status(handled=self.body.get("status", {}).get("handled", {}) | changes)
+        return self.saying(handled=self.body.get("status", {}).get("handled", {}) | changes)
 
     @property
     def subject(self) -> Subject:

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import pytest
 
+from bascule_api.failures import FailureType
 from bascule_api.fleets import Target
 from bascule_api.gates import Gate, HttpCheck, HttpMeasure, ProcedureMeasure, PrometheusMeasure, Verdict
 from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Template, Use
 from bascule_api.progress import RunIdentity, TenantFacts
-from bascule_api.runs import FailureType
 from bascule_workers.activities.gates import GateActivities
 from bascule_workers.activities.patch_targets import PatchTargetPorts
 from bascule_workers.adapters.api_server import ApiServer

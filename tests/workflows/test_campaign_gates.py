@@ -11,7 +11,7 @@ import pytest
 
 from bascule_api.conditions import Phase, WaitKind
 from bascule_api.gates import Verdict
-from bascule_api.patch_campaigns import WaveState
+from bascule_api.patch_campaign_status import WaveState
 from bascule_api.progress import WaitingProgress
 from bascule_codec import Keyring, data_converter
 from bascule_workers.errors import ApiUnavailableError

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from bascule_api.conditions import CompensationState, Phase, StepState, WaitKind
+from bascule_api.failures import FailureType
 from bascule_api.progress import PROGRESS_LIMIT
-from bascule_api.runs import FailureType
 from bascule_workers.errors import ApiUnavailableError, RegistryUnavailableError
 from bascule_workers.plans.outcomes import Failed, TimedOut
 from tests.support.fake_world import World, secret

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bascule_api.runs import LOG_CUT
+from bascule_api.failures import LOG_CUT
 from bascule_workers.plans.outcomes import Failed, TimedOut
 from bascule_workers.ports.registry import Repository
 from tests.support.fake_world import World

@@ -12,7 +12,7 @@ from bascule_api import names
 from bascule_api.conditions import Phase
 from bascule_api.fleets import TargetPhase
 from bascule_api.gates import Verdict
-from bascule_api.patch_campaigns import FailedTarget, TargetInProgress
+from bascule_api.patch_campaign_status import FailedTarget, TargetInProgress
 from bascule_api.progress import Progress
 from bascule_codec import Keyring, data_converter
 from bascule_workers.activities import draining

@@ -11,7 +11,8 @@ import pytest
 from temporalio.service import RPCError
 
 from bascule_api import names
-from bascule_api.patch_campaigns import PatchCampaignInput, Patched
+from bascule_api.patch_campaign_status import Patched
+from bascule_api.patch_campaigns import PatchCampaignInput
 from bascule_codec import Keyring, data_converter
 from bascule_workers.errors import ApiUnavailableError
 from bascule_workers.ports.audit import Moment

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
 
 
 class WorkerError(Exception):

@@ -13,7 +13,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
 from bascule_telemetry.logs import about
 from bascule_workers import metrics
 from bascule_workers.errors import PolicyDeniedError, WorkerError

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bascule_api.base import ApiModel
+from bascule_api.failures import FailureType
 from bascule_api.fleets import Inventory, NodeTargets, Target, TargetPhase, Window
 from bascule_api.gates import Gate, HttpCheck, Verdict
-from bascule_api.patch_campaigns import Drain, PatchCampaignInput, Patched, PreviousRun, Targets, Wave
+from bascule_api.patch_campaign_specs import Drain, Targets, Wave
+from bascule_api.patch_campaign_status import Patched
+from bascule_api.patch_campaigns import PatchCampaignInput, PreviousRun
 from bascule_api.procedures import PinnedProcedure
-from bascule_api.runs import FailureType
 from bascule_workers.messages import ProcedureRequest, SourcePin, StepRequest
 
 KEEP_SECONDS = 3600

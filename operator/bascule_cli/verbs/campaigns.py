@@ -15,7 +15,7 @@ from rich.text import Text
 
 from bascule_api import patch_campaigns
 from bascule_api.conditions import CompensationState, Phase
-from bascule_api.patch_campaigns import PatchCampaignStatus
+from bascule_api.patch_campaign_status import PatchCampaignStatus
 from bascule_cli import kept_logs, kinds, terminal
 from bascule_cli.cluster import Cluster
 from bascule_cli.errors import CliError, ExitCode, NotFoundError

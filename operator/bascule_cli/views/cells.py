@@ -6,7 +6,7 @@ Signs and shapes differ from each other without any colour.
 from __future__ import annotations
 
 from bascule_api.fleets import CELLS, TargetPhase
-from bascule_api.patch_campaigns import WaveState
+from bascule_api.patch_campaign_status import WaveState
 
 LETTERS: dict[TargetPhase, str] = {phase: letter for letter, phase in CELLS.items()}
 """The letters of `status.waves[].cells`; what is under way keeps them everywhere."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from bascule_api.image_builds import ImageBuildStatus
-from bascule_api.patch_campaigns import PatchCampaignStatus, TargetsStatus
+from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetsStatus
 from bascule_cli.resources import Item
 
 Facts = list[tuple[str, str]]

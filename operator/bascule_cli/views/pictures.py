@@ -10,14 +10,12 @@ from pydantic import ValidationError
 
 from bascule_api.conditions import CompensationState, ConditionType, Phase, WaitKind
 from bascule_api.fleets import CELLS, TargetPhase, count_of
-from bascule_api.patch_campaigns import (
+from bascule_api.patch_campaign_specs import FailureAction, PatchCampaignSpec, Wave
+from bascule_api.patch_campaign_status import (
     FAILURES_LIMIT,
     IN_PROGRESS_LIMIT,
-    FailureAction,
-    PatchCampaignSpec,
     PatchCampaignStatus,
     TargetsStatus,
-    Wave,
     WaveState,
     WaveStatus,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from bascule_api.patch_campaigns import PatchCampaignStatus
+from bascule_api.patch_campaign_status import PatchCampaignStatus
 from bascule_cli.terminal import clean, columns
 
 

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bascule_api.patch_campaigns import (
-    STANDING_LIMIT,
-    PatchCampaignEffects,
-    PatchCampaignResult,
-    PatchCampaignSpec,
-    PatchCampaignStatus,
-    PatchCampaignUndoInput,
-    Patched,
-)
+from bascule_api.failures import FailureType
+from bascule_api.patch_campaign_specs import PatchCampaignSpec
+from bascule_api.patch_campaign_status import STANDING_LIMIT, PatchCampaignEffects, PatchCampaignStatus, Patched
+from bascule_api.patch_campaigns import PatchCampaignResult, PatchCampaignUndoInput
 from bascule_api.procedures import PinnedProcedure, Procedure, Use
 from bascule_api.progress import TenantFacts
-from bascule_api.runs import CompensationScope, FailureType
+from bascule_api.runs import CompensationScope
 from bascule_api.tenants import Tenant
 from bascule_operator.decisions.grounds import Wants, pinned
 from bascule_operator.decisions.moves import StartUndo
 from bascule_operator.decisions.patch_campaigns import host_files
-from bascule_operator.decisions.records import in_history, is_new_intent, is_over, is_undone
+from bascule_operator.decisions.records import in_history, is_new_intent, is_over, is_undone, on_record
 from bascule_operator.decisions.status import execution
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import Problem, RunView
@@ -108,11 +103,7 @@ def undo_input(
     status, spec, scope = subject.status, subject.spec, start.undo.scope
     if not isinstance(status, PatchCampaignStatus):
         raise TypeError("a PatchCampaign has a PatchCampaignStatus")
-    effects = status.effects
-    if effects is None and isinstance(spec, PatchCampaignSpec):
-        effects = _intended(spec, None, None)
-    if effects is None:
-        raise TypeError("an undo is started with a record only")
+    effects = on_record(status.effects, spec, PatchCampaignSpec, lambda spec: _intended(spec, None, None))
     undo = scope is not CompensationScope.RELEASES
     pins, problems = _rollback(effects, procedures) if undo else ({}, {})
     return PatchCampaignUndoInput(

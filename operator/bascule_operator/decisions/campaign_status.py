@@ -9,17 +9,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bascule_api.conditions import Condition, ConditionStatus, ConditionType, Phase, Reason
-from bascule_api.patch_campaigns import (
-    FailedTarget,
-    Mode,
-    PatchCampaignResult,
-    PatchCampaignSpec,
-    PatchCampaignStatus,
-    PlanStatus,
-    TargetsStatus,
-    WaveStatus,
-)
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
+from bascule_api.patch_campaign_specs import Mode, PatchCampaignSpec
+from bascule_api.patch_campaign_status import FailedTarget, PatchCampaignStatus, PlanStatus, TargetsStatus, WaveStatus
+from bascule_api.patch_campaigns import PatchCampaignResult
 from bascule_operator.decisions.conditions import MESSAGE_LIMIT, Says, conditions
 from bascule_operator.decisions.records import in_history, is_another, is_over
 from bascule_operator.decisions.subjects import Subject

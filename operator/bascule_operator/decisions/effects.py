@@ -19,7 +19,7 @@ from bascule_api.progress import TenantFacts
 from bascule_api.runs import CompensationScope
 from bascule_operator.decisions import elsewhere
 from bascule_operator.decisions.moves import StartUndo
-from bascule_operator.decisions.records import in_history, is_new_intent, is_over, is_undone
+from bascule_operator.decisions.records import in_history, is_new_intent, is_over, is_undone, on_record
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import RunView
 
@@ -162,11 +162,11 @@ def undo_input(
     status, spec, scope = subject.status, subject.spec, start.undo.scope
     if not isinstance(status, ImageBuildStatus):
         raise TypeError("an ImageBuild has an ImageBuildStatus")
-    effects = status.effects
-    if effects is None and isinstance(spec, ImageBuildSpec):
-        effects = _intended(spec, None, elsewhere.undo_named(spec, procedures))
-    if effects is None:
-        raise TypeError("an undo is started with a record only")
+
+    def intended(spec: ImageBuildSpec) -> ImageBuildEffects:
+        return _intended(spec, None, elsewhere.undo_named(spec, procedures))
+
+    effects = on_record(status.effects, spec, ImageBuildSpec, intended)
     standing = effects.standing if scope is CompensationScope.ALL else []
     made = elsewhere.to_delete(subject, effects, scope, procedures)
     pins, problems = elsewhere.pinned(made, procedures)

@@ -6,17 +6,9 @@ from datetime import datetime, timedelta
 
 from bascule_api import names
 from bascule_api.conditions import CompensationState, ConditionStatus, ConditionType, Phase, Reason, StepState
+from bascule_api.failures import Failure, FailureType
 from bascule_api.progress import RunResult
-from bascule_api.runs import (
-    CompensationStatus,
-    Failure,
-    FailureType,
-    PastRun,
-    ProgressStatus,
-    RunRecord,
-    RunStatus,
-    StepStatus,
-)
+from bascule_api.runs import CompensationStatus, PastRun, ProgressStatus, RunRecord, RunStatus, StepStatus
 from bascule_operator.decisions.conditions import RUN_LIFE, Says, ready, stalled, working
 from bascule_operator.decisions.status import execution, said
 from bascule_operator.decisions.subjects import Subject

@@ -13,7 +13,7 @@ from bascule_api.conditions import (
     Reason,
     StepState,
 )
-from bascule_api.patch_campaigns import FailedTarget, PatchCampaignStatus
+from bascule_api.patch_campaign_status import FailedTarget, PatchCampaignStatus
 from bascule_api.runs import RunRecord, RunStatus
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.wording import step_words

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bascule_api.conditions import ConditionStatus, ConditionType, Phase, Reason
+from bascule_api.failures import FailureType
 from bascule_api.image_builds import (
     ImageBuildInput,
     ImageBuildResult,
@@ -21,7 +22,6 @@ from bascule_api.image_builds import (
 )
 from bascule_api.procedures import Use
 from bascule_api.progress import RunIdentity
-from bascule_api.runs import FailureType
 from bascule_operator.decisions.conditions import Says, conditions
 from bascule_operator.decisions.grounds import Wants, tenant_facts
 from bascule_operator.decisions.records import in_history, is_another, is_over

@@ -10,14 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bascule_api.conditions import Phase, Reason
 from bascule_api.fleets import NodeTargets
-from bascule_api.patch_campaigns import (
-    KEPT_LIMIT,
-    PatchCampaignInput,
-    PatchCampaignSpec,
-    PatchCampaignStatus,
-    PatchStep,
-    PreviousRun,
-)
+from bascule_api.patch_campaign_specs import KEPT_LIMIT, PatchCampaignSpec, PatchStep
+from bascule_api.patch_campaign_status import PatchCampaignStatus
+from bascule_api.patch_campaigns import PatchCampaignInput, PreviousRun
 from bascule_api.procedures import PinnedProcedure, Placement, SecurityProfile, Use
 from bascule_api.progress import RunIdentity
 from bascule_api.tenants import Tenant

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from bascule_api.base import ApiModel
 from bascule_api.conditions import CompensationState
-from bascule_api.runs import RunStatus
+from bascule_api.runs import RunSpec, RunStatus
+
+Effects = TypeVar("Effects", bound=ApiModel)
+Spec = TypeVar("Spec", bound=RunSpec)
 
 
 def is_over(status: RunStatus) -> bool:
@@ -35,3 +42,15 @@ def is_undone(old: RunStatus, new: RunStatus) -> bool:
         and new.compensation is not None
         and new.compensation.workflow_id == undo.workflow_id != ""
     )
+
+
+def on_record(recorded: Effects | None, spec: Any, kind: type[Spec], intended: Callable[[Spec], Effects]) -> Effects:
+    """What undoing works from: the record, or what the spec intends where there is none yet.
+
+    Raises TypeError without either: the intent of an undo would not have come to its start.
+    """
+    if recorded is not None:
+        return recorded
+    if not isinstance(spec, kind):
+        raise TypeError("an undo is started with a record only")
+    return intended(spec)

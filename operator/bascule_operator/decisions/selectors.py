@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bascule_api.runs import LabelSelector, SelectorOperator, SelectorRequirement
+from bascule_api.selectors import LabelSelector, SelectorOperator, SelectorRequirement
 
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 """Labels of nodes that no campaign touches."""

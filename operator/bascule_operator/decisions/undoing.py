@@ -6,13 +6,13 @@ from datetime import datetime
 
 from bascule_api import names
 from bascule_api.conditions import CompensationState, ConditionStatus, ConditionType, Phase, Reason
+from bascule_api.failures import FailureType
 from bascule_api.progress import RunResult
 from bascule_api.runs import (
     CancelCause,
     CompensationScope,
     CompensationSpec,
     CompensationStatus,
-    FailureType,
     Handled,
     OnDelete,
     RunRecord,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bascule_api.runs import LOG_CUT, RunStatus
+from bascule_api.failures import LOG_CUT
+from bascule_api.runs import RunStatus
 
 STATUS_LIMIT = 32 * 1024
 

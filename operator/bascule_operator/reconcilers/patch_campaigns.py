@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from bascule_api.patch_campaigns import (
-    REVISION_FIELDS,
-    PatchCampaignInput,
-    PatchCampaignResult,
-    PatchCampaignSpec,
-    PatchCampaignStatus,
-)
+from bascule_api.patch_campaign_specs import PatchCampaignSpec
+from bascule_api.patch_campaign_status import PatchCampaignStatus
+from bascule_api.patch_campaigns import REVISION_FIELDS, PatchCampaignInput, PatchCampaignResult
 from bascule_api.progress import RunIdentity
 from bascule_api.runs import RunStatus
 from bascule_operator.decisions import campaign_effects, campaign_status, patch_campaigns

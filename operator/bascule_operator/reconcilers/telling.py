@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from bascule_api.conditions import StepState
-from bascule_api.patch_campaigns import PatchCampaignStatus, TargetsStatus
+from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetsStatus
 from bascule_api.runs import RunStatus, StepStatus
 from bascule_operator import metrics
 from bascule_operator.decisions import moves

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +9,13 @@ import pytest
 from pydantic import Field
 
 from bascule_api import revisions
-from bascule_api.patch_campaigns import REVISION_FIELDS, Drain, PatchCampaignSpec
+from bascule_api.patch_campaign_specs import Drain, PatchCampaignSpec
+from bascule_api.patch_campaigns import REVISION_FIELDS
+from tests.support.bodies import Change, Golden
 
-GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden_campaign_revisions.json").read_text())
-CASES = [pytest.param(case, id=case["name"]) for case in GOLDEN]
-Change = Callable[[dict[str, Any]], Any]
-
-
-def revision(spec: dict[str, Any]) -> str:
-    return revisions.revision(PatchCampaignSpec.model_validate(spec), REVISION_FIELDS)
-
-
-def spec(change: Change | None = None) -> dict[str, Any]:
-    """The richest of the golden specs, changed."""
-    result: dict[str, Any] = copy.deepcopy(GOLDEN[-1]["spec"])
-    if change:
-        change(result)
-    return result
+GOLDEN = Golden.read(Path(__file__).parent / "golden_campaign_revisions.json", PatchCampaignSpec, REVISION_FIELDS)
+revision, spec = GOLDEN.revision, GOLDEN.spec
+CASES = [pytest.param(case, id=case["name"]) for case in GOLDEN.cases]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -37,7 +24,7 @@ def test_revisions_of_every_release_stay(case: dict[str, Any]) -> None:
 
 
 def test_defaults_written_out_by_the_api_server_change_nothing() -> None:
-    assert revision(GOLDEN[0]["spec"]) == revision(GOLDEN[1]["spec"])
+    assert revision(GOLDEN.cases[0]["spec"]) == revision(GOLDEN.cases[1]["spec"])
 
 
 @pytest.mark.parametrize("case", CASES)

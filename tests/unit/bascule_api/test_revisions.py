@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +10,18 @@ from pydantic import Field
 
 from bascule_api import revisions
 from bascule_api.image_builds import REVISION_FIELDS, Build, ImageBuildSpec
+from tests.support.bodies import Change, Golden
 
-GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden_revisions.json").read_text())
-Change = Callable[[dict[str, Any]], Any]
-
-
-def revision(spec: dict[str, Any]) -> str:
-    return revisions.revision(ImageBuildSpec.model_validate(spec), REVISION_FIELDS)
+GOLDEN = Golden.read(Path(__file__).parent / "golden_revisions.json", ImageBuildSpec, REVISION_FIELDS)
+revision, spec = GOLDEN.revision, GOLDEN.spec
 
 
-def spec(change: Change | None = None) -> dict[str, Any]:
-    """The richest of the golden specs, changed."""
-    result: dict[str, Any] = copy.deepcopy(GOLDEN[-1]["spec"])
-    if change:
-        change(result)
-    return result
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in GOLDEN])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in GOLDEN.cases])
 def test_revisions_of_every_release_stay(case: dict[str, Any]) -> None:
     assert revision(case["spec"]) == case["revision"]
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in GOLDEN])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in GOLDEN.cases])
 def test_a_release_that_adds_defaulted_fields_changes_no_revision(case: dict[str, Any]) -> None:
     class NewerBuild(Build):
         network: str = "none"

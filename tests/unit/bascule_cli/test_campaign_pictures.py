@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bascule_api.fleets import CELLS, TargetPhase
-from bascule_api.patch_campaigns import WaveState
+from bascule_api.patch_campaign_status import WaveState
 from bascule_cli.resources import Item
 from bascule_cli.verbs.campaigns import over, succeeded
 from bascule_cli.views import cells

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bascule_api.patch_campaigns import PatchCampaignStatus
+from bascule_api.patch_campaign_status import PatchCampaignStatus
 from bascule_cli.errors import NotFoundError
 from bascule_cli.verbs.campaigns import _plan
 from bascule_cli.views.plans import document, lines, of_artifact, of_status

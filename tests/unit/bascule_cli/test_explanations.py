@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bascule_api.conditions import CompensationState, ConditionType, Reason, WaitKind
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
 from bascule_cli.explanations import ADVICE, Verdict, explain
 from bascule_cli.resources import Item
 from bascule_cli.views.explanations import News, document, paragraphs

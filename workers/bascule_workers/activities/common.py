@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bascule_api.failures import FailureType
 from bascule_api.progress import RunIdentity
-from bascule_api.runs import FailureType
 from bascule_workers.activities.logs import Kept, LogKeeper
 from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError, StepTimedOutError, WorkerError
 from bascule_workers.messages import ProcedureRequest, StepRequest

@@ -12,10 +12,10 @@ from dataclasses import replace
 from temporalio import activity
 
 from bascule_api.conditions import WaitKind
+from bascule_api.failures import FailureType
 from bascule_api.fleets import Window
 from bascule_api.gates import Gate, Verdict
 from bascule_api.procedures import PinnedProcedure, SecurityProfile
-from bascule_api.runs import FailureType
 from bascule_workers.activities.common import WAIT_SECONDS, JobRunner
 from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.activities.patch_targets import PatchTargetPorts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from bascule_api import names
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
 from bascule_workers.activities.common import JobRunner, run_credentials
 from bascule_workers.activities.logins import logged_in
 from bascule_workers.activities.logs import LogKeeper

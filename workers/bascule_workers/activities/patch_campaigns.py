@@ -9,7 +9,8 @@ from temporalio import activity
 
 from bascule_api import names
 from bascule_api.fleets import Inventory, NodeTargets, Target
-from bascule_api.patch_campaigns import PreviousRun, Targets
+from bascule_api.patch_campaign_specs import Targets
+from bascule_api.patch_campaigns import PreviousRun
 from bascule_workers.activities import gates
 from bascule_workers.activities.plan_keeping import KeptPlan, PlanKeeper
 from bascule_workers.errors import PlanRefusedError

@@ -9,8 +9,8 @@ from temporalio import activity
 
 from bascule_api import names
 from bascule_api.conditions import WaitKind
+from bascule_api.failures import FailureType
 from bascule_api.procedures import Placement
-from bascule_api.runs import FailureType
 from bascule_workers.activities.common import WAIT_SECONDS, JobRunner
 from bascule_workers.activities.draining import Draining
 from bascule_workers.activities.logs import LogKeeper

@@ -97,7 +97,7 @@ class KubernetesJobs:
             await self._api.delete(f"{path}/{name}", propagation="Foreground")
         if not doomed:
             return Stopped(0, [])
-        async with self._watch.view(namespace) as view, view.changes(run) as changed:
+        async with self._watch.view(namespace) as view, view.changes.of(run) as changed:
             while remaining := _remaining(view, run, doomed):
                 changed.clear()
                 try:
@@ -128,7 +128,7 @@ class _Wait:
     async def result(self, limit_seconds: float) -> Outcome:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_seconds
-        async with self._view.changes(self._name) as changed:
+        async with self._view.changes.of(self._name) as changed:
             while True:
                 changed.clear()
                 outcome = await self._look(loop.time())

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from bascule_api import names
-from bascule_api.runs import LabelSelector
+from bascule_api.selectors import LabelSelector
 from bascule_workers.adapters.api_server import ApiError, ApiServer, JsonObject
 from bascule_workers.adapters.node_watch import NodeWatch
 from bascule_workers.adapters.reflector import PAGE, Reflector
@@ -123,7 +123,7 @@ class KubernetesNodes:
         return _evicted(*await self._api.answer(path, body))
 
     async def until(self, name: str, holds: Callable[[Node | None], bool], limit_seconds: float) -> Node | None:
-        async with self._watch.view() as view, view.changes(name) as changed:
+        async with self._watch.view() as view, view.changes.of(name) as changed:
             try:
                 async with asyncio.timeout(limit_seconds):
                     while not holds(view.node(name)):

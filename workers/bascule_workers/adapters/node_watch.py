@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bascule_workers.adapters.api_server import ApiServer
+from bascule_workers.adapters.changes import Changes
 from bascule_workers.adapters.reflector import Reflector
 from bascule_workers.errors import ApiUnavailableError
 from bascule_workers.plans.nodes import Node, node_of
@@ -22,7 +22,8 @@ class NodesView:
     """The nodes, as far as campaigns look at them: a few kilobytes of each."""
 
     def __init__(self, api: ApiServer) -> None:
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self.changes = Changes()
+        """By the node's name."""
         # All nodes, and not those of some labels: a node that loses a label has to be seen as one that lost it.
         self._nodes = Reflector(api, "/api/v1/nodes", self._changed, read=node_of)
         self._task = asyncio.create_task(self._nodes.run())
@@ -53,21 +54,8 @@ class NodesView:
             self._nodes.items[node.name] = node
             self._changed(node)
 
-    @asynccontextmanager
-    async def changes(self, name: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever the node changes."""
-        event = asyncio.Event()
-        self._waiting[name].add(event)
-        try:
-            yield event
-        finally:
-            self._waiting[name].discard(event)
-            if not self._waiting[name]:
-                del self._waiting[name]
-
     def _changed(self, node: Node) -> None:
-        for event in self._waiting.get(node.name, ()):
-            event.set()
+        self.changes.wake(node.name)
 
 
 class NodeWatch:

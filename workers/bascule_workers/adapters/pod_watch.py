@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from bascule_api import names
 from bascule_workers.adapters.api_server import ApiServer, JsonObject
+from bascule_workers.adapters.changes import Changes
 from bascule_workers.adapters.reflector import Reflector, whole
 
 LINGER_SECONDS = 60.0
@@ -21,7 +21,8 @@ class NamespaceView:
     """The Jobs of runs and their pods in one steps namespace."""
 
     def __init__(self, api: ApiServer, namespace: str) -> None:
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self.changes = Changes()
+        """By a Job's name, and by a run's label."""
         jobs, pods = f"/apis/batch/v1/namespaces/{namespace}/jobs", f"/api/v1/namespaces/{namespace}/pods"
         self._jobs = Reflector(api, jobs, self._job_changed, read=whole, labels=names.LABEL_RUN)
         self._pods = Reflector(api, pods, self._pod_changed, read=whole, labels=names.LABEL_RUN)
@@ -58,29 +59,13 @@ class NamespaceView:
     def pods_of(self, run: str) -> list[JsonObject]:
         return [pod for pod in self._pods.items.values() if _labels(pod).get(names.LABEL_RUN) == run]
 
-    @asynccontextmanager
-    async def changes(self, key: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever something of the key, a Job's name or a run's label, changes."""
-        event = asyncio.Event()
-        self._waiting[key].add(event)
-        try:
-            yield event
-        finally:
-            self._waiting[key].discard(event)
-            if not self._waiting[key]:
-                del self._waiting[key]
-
     def _job_changed(self, job: JsonObject) -> None:
-        self._wake(job["metadata"]["name"])
-        self._wake(_labels(job).get(names.LABEL_RUN, ""))
+        self.changes.wake(job["metadata"]["name"])
+        self.changes.wake(_labels(job).get(names.LABEL_RUN, ""))
 
     def _pod_changed(self, pod: JsonObject) -> None:
-        self._wake(_labels(pod).get(JOB_NAME, ""))
-        self._wake(_labels(pod).get(names.LABEL_RUN, ""))
-
-    def _wake(self, key: str) -> None:
-        for event in self._waiting.get(key, ()):
-            event.set()
+        self.changes.wake(_labels(pod).get(JOB_NAME, ""))
+        self.changes.wake(_labels(pod).get(names.LABEL_RUN, ""))
 
 
 class PodWatch:

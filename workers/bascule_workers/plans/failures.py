@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 
-from bascule_api.runs import LOG_CUT
+from bascule_api.failures import LOG_CUT
 
 EXCERPT_LINES = 20
 EXCERPT_LIMIT = 1024

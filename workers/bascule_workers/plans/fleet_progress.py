@@ -10,7 +10,7 @@ from typing import Any
 
 from bascule_api.base import ApiModel
 from bascule_api.fleets import CELLS, Target, TargetPhase
-from bascule_api.patch_campaigns import (
+from bascule_api.patch_campaign_status import (
     CELLS_LIMIT,
     FAILURES_LIMIT,
     IN_PROGRESS_LIMIT,

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from bascule_api.fleets import Target
-from bascule_api.patch_campaigns import MAX_TARGETS
+from bascule_api.patch_campaign_specs import MAX_TARGETS
 from bascule_workers.errors import PlanRefusedError
 from bascule_workers.plans import failures
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bascule_api import names
-from bascule_api.runs import LabelSelector, SelectorOperator
+from bascule_api.selectors import LabelSelector, SelectorOperator
 
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 """Labels or taints of nodes that nobody patches by a campaign."""

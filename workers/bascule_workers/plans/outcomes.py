@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
 from bascule_workers.plans.jobs import PREPARE
 
 PULL_PATIENCE_SECONDS = 180

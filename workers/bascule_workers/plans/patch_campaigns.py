@@ -8,18 +8,9 @@ from urllib.parse import urlsplit
 from bascule_api import revisions
 from bascule_api.fleets import Target, count_of
 from bascule_api.gates import Gate
-from bascule_api.patch_campaigns import (
-    BATCH_LIMIT,
-    REVISION_FIELDS,
-    Mode,
-    PatchCampaignInput,
-    PatchCampaignSpec,
-    PatchCampaignUndoInput,
-    Patched,
-    PatchStep,
-    Targets,
-    Wave,
-)
+from bascule_api.patch_campaign_specs import BATCH_LIMIT, Mode, PatchCampaignSpec, PatchStep, Targets, Wave
+from bascule_api.patch_campaign_status import Patched
+from bascule_api.patch_campaigns import REVISION_FIELDS, PatchCampaignInput, PatchCampaignUndoInput
 from bascule_api.procedures import PinnedProcedure
 from bascule_workers.messages import SecretUse
 from bascule_workers.patch_campaigns import GateRequest, HeldRequest, PlanRequest

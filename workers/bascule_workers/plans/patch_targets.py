@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bascule_api import names
-from bascule_api.patch_campaigns import Drain
+from bascule_api.patch_campaign_specs import Drain
 from bascule_api.procedures import Placement, SecurityProfile
 from bascule_workers.errors import StepFailedError
 from bascule_workers.patch_campaigns import TargetJobRequest

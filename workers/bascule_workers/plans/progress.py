@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bascule_api.conditions import StepState
+from bascule_api.failures import FailureType
 from bascule_api.progress import PROGRESS_LIMIT, Progress, StepProgress
-from bascule_api.runs import FailureType, StepStatus
+from bascule_api.runs import StepStatus
 
 _OVER = (StepState.SUCCEEDED, StepState.UNDONE)
 MESSAGE_LIMIT = 1024

@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 
 from bascule_api.fleets import Target, count_of
-from bascule_api.patch_campaigns import MAX_TARGETS, Wave
+from bascule_api.patch_campaign_specs import MAX_TARGETS, Wave
 from bascule_workers.errors import PlanRefusedError
 from bascule_workers.patch_campaigns import Plan, PlannedWave
 from bascule_workers.plans import failures

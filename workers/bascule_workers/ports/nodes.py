@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from bascule_api.runs import LabelSelector
+from bascule_api.selectors import LabelSelector
 from bascule_workers.plans.nodes import Node, PodOnNode
 
 

@@ -11,11 +11,11 @@ from temporalio import workflow
 from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from bascule_api.failures import Failure, FailureType
     from bascule_api.fleets import Target, TargetPhase
     from bascule_api.gates import HttpCheck
-    from bascule_api.patch_campaigns import PatchStep
+    from bascule_api.patch_campaign_specs import PatchStep
     from bascule_api.procedures import PinnedProcedure
-    from bascule_api.runs import Failure, FailureType
     from bascule_workers.activities.gates import GateActivities
     from bascule_workers.activities.patch_targets import PatchTargetActivities
     from bascule_workers.patch_campaigns import (

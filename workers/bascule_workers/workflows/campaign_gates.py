@@ -8,10 +8,12 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api.conditions import WaitKind
+    from bascule_api.failures import Failure, FailureType
     from bascule_api.gates import Gate, Verdict
-    from bascule_api.patch_campaigns import PatchCampaignInput, Wave, WaveState
+    from bascule_api.patch_campaign_specs import Wave
+    from bascule_api.patch_campaign_status import WaveState
+    from bascule_api.patch_campaigns import PatchCampaignInput
     from bascule_api.progress import WaitingProgress
-    from bascule_api.runs import Failure, FailureType
     from bascule_workers.activities.gates import GateActivities
     from bascule_workers.patch_campaigns import WindowRequest
     from bascule_workers.plans import patch_campaigns as plans

@@ -7,8 +7,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from bascule_api.approvals import Decision
     from bascule_api.conditions import WaitKind
+    from bascule_api.failures import Failure, FailureType
     from bascule_api.progress import ApprovalMessage, WaitingProgress
-    from bascule_api.runs import Failure, FailureType
     from bascule_workers.plans import failures
 
 

@@ -10,17 +10,12 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from bascule_api import names
     from bascule_api.conditions import Phase, StepState
+    from bascule_api.failures import Failure, FailureType
     from bascule_api.fleets import TargetPhase
-    from bascule_api.patch_campaigns import (
-        FailureAction,
-        Mode,
-        PatchCampaignInput,
-        PatchCampaignResult,
-        Wave,
-        WaveState,
-    )
+    from bascule_api.patch_campaign_specs import FailureAction, Mode, Wave
+    from bascule_api.patch_campaign_status import WaveState
+    from bascule_api.patch_campaigns import PatchCampaignInput, PatchCampaignResult
     from bascule_api.progress import PROGRESS_LIMIT, Progress
-    from bascule_api.runs import Failure, FailureType
     from bascule_workers.activities.patch_campaigns import PatchCampaignActivities
     from bascule_workers.activities.runs import RunActivities
     from bascule_workers.messages import (

@@ -12,8 +12,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from bascule_api.failures import Failure, FailureType
     from bascule_api.progress import WaitingProgress
-    from bascule_api.runs import Failure, FailureType
     from bascule_workers.messages import Done, NotYet
     from bascule_workers.plans import failures
     from bascule_workers.plans.progress import StepRecord

@@ -15,8 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api import names
     from bascule_api.base import ApiModel
     from bascule_api.conditions import CompensationState, Phase, StepState
+    from bascule_api.failures import Failure, FailureType
     from bascule_api.progress import Handover, HandoverStep, Progress, RunInput, RunResult
-    from bascule_api.runs import Failure, FailureType
     from bascule_workers import version
     from bascule_workers.plans import failures
     from bascule_workers.plans.progress import StepRecord, completed, message_of

@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api.base import ApiModel
-    from bascule_api.runs import Failure, FailureType
+    from bascule_api.failures import Failure, FailureType
     from bascule_workers.plans.progress import failure_type
 
 

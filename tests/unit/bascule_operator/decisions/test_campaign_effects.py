@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from bascule_api.conditions import CompensationState, Phase
-from bascule_api.patch_campaigns import PatchCampaignStatus
+from bascule_api.failures import FailureType
+from bascule_api.patch_campaign_status import PatchCampaignStatus
 from bascule_api.progress import TenantFacts
-from bascule_api.runs import CompensationScope, FailureType, RunRecord, Trigger
+from bascule_api.runs import CompensationScope, RunRecord, Trigger
 from bascule_operator.decisions import moves, status, undoing
 from bascule_operator.decisions.campaign_effects import recorded, undo_input, undo_wants
 from bascule_operator.decisions.life import decide

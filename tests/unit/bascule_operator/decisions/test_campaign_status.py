@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from bascule_api.conditions import ConditionType, Phase
-from bascule_api.patch_campaigns import PatchCampaignStatus
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
+from bascule_api.patch_campaign_status import PatchCampaignStatus
 from bascule_operator.decisions import happenings, status, undoing
 from bascule_operator.decisions.campaign_status import complete
 from bascule_operator.decisions.conditions import find

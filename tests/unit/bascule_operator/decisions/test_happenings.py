@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bascule_api.conditions import CompensationState, Phase, Reason
-from bascule_api.runs import Failure, FailureType
+from bascule_api.failures import Failure, FailureType
 from bascule_operator.decisions import status, undoing
 from bascule_operator.decisions.happenings import happenings
 from bascule_operator.decisions.views import Problem

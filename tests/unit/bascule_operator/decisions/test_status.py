@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from bascule_api.conditions import CompensationState, ConditionType, Phase, Reason, StepState, WaitKind
+from bascule_api.failures import LOG_CUT, Failure, FailureType
 from bascule_api.image_builds import ImageBuildStatus
 from bascule_api.progress import CompensationProgress, WaitingProgress
-from bascule_api.runs import LOG_CUT, Failure, FailureType, StepStatus
+from bascule_api.runs import StepStatus
 from bascule_operator.decisions import status, undoing
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.views import RunView

@@ -5,7 +5,8 @@ from __future__ import annotations
 from prometheus_client import REGISTRY
 
 from bascule_api.base import ObjectMeta
-from bascule_api.patch_campaigns import REVISION_FIELDS, PatchCampaignStatus
+from bascule_api.patch_campaign_status import PatchCampaignStatus
+from bascule_api.patch_campaigns import REVISION_FIELDS
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.reconcilers.telling import finished
 from bascule_operator.store import Key

@@ -11,11 +11,11 @@ import pytest
 
 from bascule_api import names
 from bascule_api.conditions import WaitKind
+from bascule_api.failures import FailureType
 from bascule_api.fleets import Target, Window
 from bascule_api.gates import Gate, HttpCheck, HttpMeasure, ProcedureMeasure, PrometheusMeasure, Verdict
 from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Retry, SecurityProfile, Template, Use
 from bascule_api.progress import RunIdentity, TenantFacts
-from bascule_api.runs import FailureType
 from bascule_workers.activities import gates as activities
 from bascule_workers.activities.gates import GateActivities
 from bascule_workers.activities.patch_campaigns import CampaignPorts, PatchCampaignActivities

@@ -13,7 +13,7 @@ import pytest
 
 from bascule_api import names
 from bascule_api.fleets import Target
-from bascule_api.patch_campaigns import Drain
+from bascule_api.patch_campaign_specs import Drain
 from bascule_api.procedures import PinnedProcedure
 from bascule_workers.activities import draining, patch_targets
 from bascule_workers.activities.patch_targets import PatchTargetActivities

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bascule_api.fleets import CELLS, Target, TargetPhase
-from bascule_api.patch_campaigns import CELLS_LIMIT, FAILURES_LIMIT, IN_PROGRESS_LIMIT, TargetsStatus, WaveStatus
+from bascule_api.patch_campaign_status import CELLS_LIMIT, FAILURES_LIMIT, IN_PROGRESS_LIMIT, TargetsStatus, WaveStatus
 from bascule_workers.patch_campaigns import Plan, PlannedWave, TargetReport
 from bascule_workers.plans import fleet_progress
 from bascule_workers.plans.fleet_progress import Fleet

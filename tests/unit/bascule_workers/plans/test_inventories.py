@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bascule_api.fleets import Target
-from bascule_api.patch_campaigns import MAX_TARGETS
+from bascule_api.patch_campaign_specs import MAX_TARGETS
 from bascule_workers.errors import PlanRefusedError
 from bascule_workers.plans import inventories
 

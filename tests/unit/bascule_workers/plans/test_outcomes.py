@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bascule_api.runs import FailureType
+from bascule_api.failures import FailureType
 from bascule_workers.plans.outcomes import (
     Failed,
     Lost,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bascule_api.patch_campaigns import BATCH_LIMIT
+from bascule_api.patch_campaign_specs import BATCH_LIMIT
 from bascule_workers.messages import SecretUse
 from bascule_workers.plans import patch_campaigns as plans
 from tests.support.campaigns import campaign

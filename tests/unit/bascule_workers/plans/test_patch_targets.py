@@ -10,7 +10,7 @@ import pytest
 
 from bascule_api import names
 from bascule_api.fleets import Target
-from bascule_api.patch_campaigns import Drain
+from bascule_api.patch_campaign_specs import Drain
 from bascule_api.procedures import PinnedProcedure
 from bascule_workers.errors import StepFailedError
 from bascule_workers.messages import GitPin, SourcePin

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bascule_api.patch_campaigns import MAX_TARGETS
+from bascule_api.patch_campaign_specs import MAX_TARGETS
 from bascule_workers.plans import patched
 
 names = st.sets(st.text(min_size=1, max_size=30), max_size=60)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bascule_api.fleets import Target, count_of
-from bascule_api.patch_campaigns import MAX_TARGETS, Wave
+from bascule_api.patch_campaign_specs import MAX_TARGETS, Wave
 from bascule_workers.errors import PlanRefusedError
 from bascule_workers.patch_campaigns import Plan
 from bascule_workers.plans import waves
