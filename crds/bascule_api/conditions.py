@@ -118,6 +118,8 @@ class ConditionType(StrEnum):
     """Whether what the run claims was checked independently. Positive polarity."""
     PUBLISHED = "Published"
     """ImageBuild: whether the tags still point at this build; False when a later build took one over."""
+    OBJECTIVES_MET = "ObjectivesMet"
+    """DRDrill: whether the last drill met its objectives; Unknown when it was inconclusive. Positive polarity."""
     RUN_HEALTHY = "RunHealthy"
     """False when the run's code fails again and again, or somebody paused it in Temporal; absent otherwise."""
 

@@ -33,6 +33,10 @@ LABEL_SECURITY_PROFILE = f"{GROUP}/security-profile"
 LABEL_KIND = f"{GROUP}/kind"
 LABEL_STEPS_OF = f"{GROUP}/steps-of"
 """On a steps namespace: its tenant. The admission policies hold where it is."""
+LABEL_DRILL_OF = f"{GROUP}/drill-of"
+"""On the namespace of a drill: its tenant. The admission policies hold where it is."""
+ANNOTATION_APPLY = f"{GROUP}/apply"
+"""On a manifest of a drill's environment: `AfterRestore`."""
 ANNOTATION_RUN = f"{GROUP}/run"
 ANNOTATION_RESOURCE = f"{GROUP}/resource"
 LABEL_CORDONED_BY = f"{GROUP}/cordoned-by"
@@ -96,6 +100,11 @@ def task_queue(tenant: str) -> str:
 def steps_namespace(tenant: str) -> str:
     """The namespace in which all Jobs of a tenant's runs live."""
     return f"bascule-steps-{tenant}"
+
+
+def drill_namespace(uid: str, number: int) -> str:
+    """The namespace of one run of a DRDrill."""
+    return f"bascule-drill-{hashlib.sha256(run_of(uid, number).encode()).hexdigest()[:20]}"
 
 
 def run_label(uid: str, number: int) -> str:

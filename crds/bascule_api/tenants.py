@@ -123,6 +123,21 @@ class Limits(ApiModel):
     """Activities that start in a second."""
 
 
+class DrillsSpec(ApiModel):
+    """What the tenant's drills may use."""
+
+    enabled: bool = False
+    """Whether the tenant may rehearse: the worker then makes namespaces for its drills."""
+    quota: Annotated[dict[str, Annotated[str, StringConstraints(max_length=32)]], Field(max_length=32)] = {
+        "pods": "50",
+        "requests.cpu": "8",
+        "requests.memory": "16Gi",
+        "requests.storage": "100Gi",
+        "persistentvolumeclaims": "10",
+    }
+    """`hard` of the ResourceQuota of each drill's namespace. Services that reach out are never allowed."""
+
+
 class StepsSpec(ApiModel):
     """Where the tenant's Jobs run."""
 
@@ -149,6 +164,8 @@ class TenantSpec(ApiModel):
     """How much the tenant may have going on."""
     steps: StepsSpec = StepsSpec()
     """Where the tenant's Jobs run."""
+    drills: DrillsSpec = DrillsSpec()
+    """What the tenant's drills may use."""
     node_selector: Annotated[dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=16)] = {}
     """Labels of the nodes that the tenant may patch; none: no node. Another Tenant's must contradict them, or the
     younger of the two is not Ready. Nodes of the control plane never match."""

@@ -186,3 +186,21 @@ class LeaseLostError(WorkerError):
     """The lease could not be renewed in time; what it guards must stop."""
 
     retryable = True
+
+
+class ManifestsRefusedError(WorkerError):
+    """A drill's manifests are malformed, or reach out of its namespace."""
+
+    type = FailureType.MANIFESTS_REFUSED
+
+
+class DrillNamespaceTakenError(WorkerError):
+    """The namespace that a drill would use is somebody else's."""
+
+    type = FailureType.DRILL_NAMESPACE_TAKEN
+
+
+class EnvironmentFailedError(WorkerError):
+    """What a drill applied was refused, or did not become ready in time."""
+
+    type = FailureType.ENVIRONMENT_FAILED

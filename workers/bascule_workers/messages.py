@@ -70,7 +70,7 @@ class SecretUse(ApiModel):
     field: str
     """Where the spec names it."""
     name: str
-    use: Literal["git", "signing", "registry", "ssh", "http"]
+    use: Literal["git", "signing", "registry", "ssh", "http", "backup"]
     hosts: list[str] = []
     """Where its content would be sent."""
 
@@ -142,6 +142,8 @@ class ProcedureRequest(StepRequest):
     timeout_seconds: int
     keep_seconds: int
     """How long the finished Job and its log stay."""
+    namespace: str = ""
+    """Where the Job runs; empty: in the tenant's steps namespace."""
 
 
 class JobRequest(ProcedureRequest):

@@ -111,6 +111,8 @@ def checked(use: SecretUse, namespace: str, secret: Mapping[str, Any]) -> dict[s
             return {REGISTRY_KEY: _docker_config(where, values, use.hosts)}
         case "ssh":
             return {f"ssh.{key}": value for key, value in _demanded(where, values, SSH_KEYS).items()}
+        case "backup":
+            return {f"backup.{key}": value for key, value in values.items()}
         case "http":
             # One for each place of the spec that names one: two gates may be at two servers.
             return {http_key(use.field): _demanded(where, values, (HTTP_KEY,))[HTTP_KEY]}
