@@ -18,7 +18,7 @@ class Phase(StrEnum):
     """Where the resource's current run stands."""
 
     PENDING = "Pending"
-    """Nothing runs yet: waiting for a tenant, a Procedure, Temporal, or an earlier run's compensation."""
+    """Nothing runs yet: waiting for a tenant, a Procedure, Temporal, an earlier run's compensation, or its schedule."""
     RUNNING = "Running"
     """A step is being carried out."""
     WAITING = "Waiting"
@@ -107,7 +107,9 @@ class ConditionType(StrEnum):
     """Types of conditions. Absent means: not known yet, or does not apply."""
 
     READY = "Ready"
-    """True only when the run of the current revision succeeded. Positive polarity."""
+    """True only when the run of the current revision succeeded. Absent while that run waits for its schedule: for
+    kstatus the resource is current then, and `kubectl wait --for=condition=Ready` still waits for the run. Positive
+    polarity."""
     RECONCILING = "Reconciling"
     """True while work goes on towards the spec; absent otherwise. Abnormal-true polarity."""
     STALLED = "Stalled"
@@ -120,6 +122,9 @@ class ConditionType(StrEnum):
     """ImageBuild: whether the tags still point at this build; False when a later build took one over."""
     OBJECTIVES_MET = "ObjectivesMet"
     """DRDrill: whether the last drill met its objectives; Unknown when it was inconclusive. Positive polarity."""
+    SCHEDULED = "Scheduled"
+    """With `spec.schedule`: whether runs will start when due; False while `spec.suspend` is set, or something is known
+    to be in the way. `status.schedule.next` says when. Positive polarity."""
     RUN_HEALTHY = "RunHealthy"
     """False when the run's code fails again and again, or somebody paused it in Temporal; absent otherwise."""
 
@@ -162,7 +167,7 @@ class Reason(StrEnum):
     RERUN_THROTTLED = "RerunThrottled"
     """Runs were requested too often; the message says when the next may start."""
     SCHEDULED = "Scheduled"
-    """Nothing to do until the schedule is due."""
+    """Runs start when the schedule is due; `status.schedule.next` says when that is."""
     SUCCEEDED = "Succeeded"
     """The run did all it should."""
     STEP_FAILED = "StepFailed"

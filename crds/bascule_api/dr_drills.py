@@ -488,7 +488,7 @@ KIND = Kind(
         Column("RPO", ".status.drill.rpo"),
         Column("Waiting-For", ".status.waitingFor.kind"),
         Column("Age", ".metadata.creationTimestamp", "date"),
-        Column("Next", ".status.schedule.next", "date", priority=1),
+        Column("Next", ".status.schedule.next", priority=1),
         Column("Run", ".status.run.number", "integer", priority=1),
         Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
         Column("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),

@@ -375,6 +375,7 @@ KIND = Kind(
         Column("Image", ".status.image.reference"),
         Column("Age", ".metadata.creationTimestamp", "date"),
         Column("Run", ".status.run.number", "integer", priority=1),
+        Column("Next", ".status.schedule.next", priority=1),
         Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
         Column("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
         Column("Workflow", ".status.run.url", priority=1),

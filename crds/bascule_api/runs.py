@@ -13,7 +13,6 @@ from bascule_api.base import (
     BY_TYPE,
     ApiModel,
     Digest,
-    Duration,
     LongText,
     ObjectName,
     ShortText,
@@ -21,6 +20,7 @@ from bascule_api.base import (
 )
 from bascule_api.conditions import CompensationState, Condition, Phase, StepState, WaitKind
 from bascule_api.failures import Failure
+from bascule_api.schedules import Schedule, ScheduleStatus
 
 
 class OnDelete(StrEnum):
@@ -56,17 +56,8 @@ class CancelCause(StrEnum):
     """A person set the annotation `bascule.dev/cancel`."""
     DELETED = "Deleted"
     """The resource is being deleted."""
-
-
-class Schedule(ApiModel):
-    """With a schedule nothing runs when applied: only when due, or when requested."""
-
-    cron: Annotated[str, StringConstraints(min_length=9, max_length=128)]
-    """Five fields, as in crontab(5)."""
-    time_zone: Annotated[str, StringConstraints(max_length=64)] = "Etc/UTC"
-    """IANA name of the time zone."""
-    starting_deadline: Duration = Duration("1h")
-    """How late a due run may still start."""
+    MISSED = "Missed"
+    """Nothing could be started within `spec.schedule.startingDeadline`: the run never began."""
 
 
 class CompensationSpec(ApiModel):
@@ -160,17 +151,6 @@ class Handled(ApiModel):
     """Last due time that was taken up."""
     reruns: Annotated[list[datetime], Field(max_length=10, json_schema_extra=ATOMIC)] = []
     """When requested re-runs of the last hour were taken up."""
-
-
-class ScheduleStatus(ApiModel):
-    """How the schedule stands."""
-
-    next: datetime | None = None
-    """When it is due next."""
-    last: datetime | None = None
-    """When it was due last."""
-    missed: Annotated[int, Field(ge=0)] = 0
-    """How many due times passed without a run."""
 
 
 class ProgressStatus(ApiModel):
