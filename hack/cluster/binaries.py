@@ -101,6 +101,23 @@ _OBJECT_STORE = GoModule(
     "",
     ((Binary("versitygw", "github.com/versity/versitygw/cmd/versitygw", ("--version",), r"\b1\.8\.\d+\b"),),),
 )
+# A module of its own: only tests with Velero need it, and Velero names older versions of Kubernetes' libraries.
+_VELERO = GoModule(
+    Path(__file__).parent / "velero_tools",
+    "velero",
+    "-X github.com/vmware-tanzu/velero/pkg/buildinfo.Version=v1.18.3",
+    (
+        (
+            Binary(
+                "velero", "github.com/vmware-tanzu/velero/cmd/velero", ("version", "--client-only"), r"\bv1\.18\.\d+\b"
+            ),
+            # It does not say which version it is, so one that is installed is never taken.
+            Binary(
+                "velero-plugin-for-aws", "github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws", (), "$^"
+            ),
+        ),
+    ),
+)
 
 
 def binaries() -> Path:
@@ -121,6 +138,11 @@ def kwok_folder() -> Path:
 def object_store_folder() -> Path:
     """Return the folder with Versity's gateway, which serves a folder as an S3 object store."""
     return _ready(_OBJECT_STORE)
+
+
+def velero_folder() -> Path:
+    """Return the folder with Velero, server and command line in one, and its plugin for S3 object stores."""
+    return _ready(_VELERO)
 
 
 def _ready(module: GoModule) -> Path:

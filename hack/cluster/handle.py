@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.cluster import debian_archive, fake_nodes, lifecycle, object_store, sources, temporal_access
+from hack.cluster import debian_archive, fake_nodes, lifecycle, object_store, sources, temporal_access, velero
 from hack.cluster.addresses import (
     GIT_HOST,
     PRIVATE_REGISTRY,
@@ -25,6 +25,7 @@ from hack.cluster.object_store import ObjectStore
 from hack.cluster.processes import PATH, running_pid
 from hack.cluster.shell import ClusterError
 from hack.cluster.temporal_server import TemporalKind
+from hack.cluster.velero import Velero
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,13 @@ class Cluster:
         A bucket's name has 3 to 63 characters. The first time on a machine the server is built, in a minute or two.
         """
         return object_store.add(self._site(), bucket)
+
+    def add_velero(self) -> Velero:
+        """Install Velero unless it is there, with the object store for its backups, and wait until both can be used.
+
+        The first time on a machine it is built, in about five minutes.
+        """
+        return velero.add(self._site())
 
     def on_node(
         self, node: str, argv: Sequence[str], *, timeout: float = 180, check: bool = False

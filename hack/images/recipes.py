@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.cluster.binaries import binaries
+from hack.cluster.binaries import binaries, velero_folder
 from hack.cluster.paths import REPOSITORY
 from hack.images import wheels
 
@@ -78,7 +78,7 @@ def recipes() -> list[Recipe]:
 
 
 def extra_recipe(name: str) -> Recipe | None:
-    """Return the recipe of an image that only some tests ask for: `ansible` or `inventory-host`."""
+    """Return the recipe of an image that only some tests ask for: `ansible`, `inventory-host` or `velero`."""
     containerfile = REPOSITORY / "hack/images" / name / "Containerfile"
     match name:
         case "ansible":
@@ -89,6 +89,9 @@ def extra_recipe(name: str) -> Recipe | None:
             return Recipe(name, f"bascule/{name}", "dev", containerfile, context, arguments)
         case "inventory-host":
             return Recipe(name, f"bascule/{name}", "dev", containerfile)
+        case "velero":
+            programs = {program: velero_folder() / program for program in ("velero", "velero-plugin-for-aws")}
+            return Recipe(name, f"bascule/{name}", "dev", containerfile, programs)
         case _:
             return None
 

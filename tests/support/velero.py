@@ -1,0 +1,97 @@
+"""Backups, Schedules and Restores of a real Velero, as an administrator makes them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hack.cluster.handle import Cluster
+from hack.cluster.velero import Velero
+
+PATIENCE = 300.0
+WORKLOAD = "web"
+_IMAGE = "registry.bascule.test:5000/library/busybox:stable"
+
+
+@dataclass(frozen=True)
+class VeleroSite:
+    """A cluster with Velero."""
+
+    cluster: Cluster
+    velero: Velero
+
+    def make(self, kind: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> None:
+        metadata = {"name": name, "namespace": self.velero.namespace, "labels": dict(labels or {})}
+        document = {"apiVersion": "velero.io/v1", "kind": kind, "metadata": metadata, "spec": dict(spec)}
+        self.cluster.kubectl("create", "-f", "-", input=json.dumps(document))
+
+    def find(self, kind: str, selector: str) -> list[dict[str, Any]]:
+        resource = f"{kind.lower()}s.velero.io"
+        listed = self.cluster.kubectl("get", resource, "-n", self.velero.namespace, "-l", selector, "-o", "json")
+        return list(json.loads(listed)["items"])
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        resource = f"{kind.lower()}.velero.io"
+        got = self.cluster.kubectl("get", resource, name, "-n", self.velero.namespace, "-o", "json")
+        return dict(json.loads(got))
+
+    def remove(self, kind: str, name: str) -> None:
+        resource = f"{kind.lower()}.velero.io"
+        options = ("-n", self.velero.namespace, "--ignore-not-found", "--wait=false")
+        self.cluster.kubectl("delete", resource, name, *options)
+
+    def back_up(self, name: str, *namespaces: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Make a backup of namespaces and wait until it is completed; the Backup as it is then."""
+        spec = {"includedNamespaces": list(namespaces), "snapshotVolumes": False, "ttl": "1h0m0s"}
+        self.make("Backup", name, spec, labels)
+        return self.ended("Backup", name)
+
+    def ended(self, kind: str, name: str) -> dict[str, Any]:
+        """Wait until a Backup or Restore has come to its end, whatever it is."""
+        return wait(
+            lambda: found if "completionTimestamp" in (found := self.get(kind, name)).get("status", {}) else None
+        )
+
+    def workload(self, namespace: str) -> None:
+        """A namespace with a Deployment that reads a ConfigMap and a Secret, and runs."""
+        self.cluster.kubectl("create", "namespace", namespace)
+        self.cluster.kubectl("create", "-f", "-", input=json.dumps(_workload(namespace)))
+        self.available(namespace)
+
+    def available(self, namespace: str) -> None:
+        options = ("-n", namespace, f"--timeout={PATIENCE:.0f}s")
+        self.cluster.kubectl("wait", f"deployment/{WORKLOAD}", "--for=condition=Available", *options)
+
+
+def wait(found: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE
+    while (one := found()) is None:
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.5)
+    return one
+
+
+def _workload(namespace: str) -> dict[str, Any]:
+    metadata = {"name": WORKLOAD, "namespace": namespace}
+    container = {
+        "name": WORKLOAD,
+        "image": _IMAGE,
+        "command": ["sleep", "86400"],
+        "envFrom": [{"configMapRef": {"name": WORKLOAD}}, {"secretRef": {"name": WORKLOAD}}],
+    }
+    pod = {
+        "metadata": {"labels": {"app": WORKLOAD}},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+    }
+    deployment = {"replicas": 1, "selector": {"matchLabels": {"app": WORKLOAD}}, "template": pod}
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    items = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"GREETING": "hello"}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"PASSWORD": "s3cret"}},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
+    ]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
