@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
@@ -88,6 +88,8 @@ class Equipment:
     identity: str
     targets: PatchTargetPorts | None = None
     """What activities at targets of campaigns need; None: this worker carries out none."""
+    drills: Sequence[object] = ()
+    """Holders of the activities of drills (`activities.dr_drills`); none: this worker carries out none."""
     runner: WorkflowRunner = field(default_factory=UnsandboxedWorkflowRunner)
     """Temporal's sandbox costs a third of the worker's processor time. What it finds, the tests find, which use it."""
 
@@ -202,7 +204,7 @@ def make_worker(client: Client, tenant: Tenant, equipment: Equipment) -> Worker:
     runs = RunActivities(equipment.ports.objects, equipment.ports.steps)
     ports = equipment.ports
     builds = (ImageBuildActivities(ports), PublicationActivities(ports), AttestationActivities(ports))
-    holders: list[object] = [runs, *builds]
+    holders: list[object] = [runs, *builds, *equipment.drills]
     if equipment.targets is not None:
         targets = equipment.targets
         keeper = PlanKeeper(targets.tenants, targets.logs)
