@@ -215,7 +215,7 @@ class FakeLogs:
         self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str], media_type: str = LOG
     ) -> str:
         async with self.troubles.around("keep"):
-            text = gzip.decompress(log).decode()
+            text = (gzip.decompress(log) if media_type.endswith("+gzip") else log).decode()
             digest = digest_of(f"{text}{tag}")
             self.kept[digest] = (repository.name, text, dict(annotations))
             self.days.append(tag[:8])

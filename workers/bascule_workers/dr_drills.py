@@ -216,8 +216,10 @@ class ReportRequest(DrillRequest):
     workflow_run_id: str = ""
     started: int = 0
     finished: int = 0
-    phase: str = ""
     failure: str = ""
+    """Why the run failed, where it did."""
+    version: str = ""
+    """Of the worker's code."""
 
 
 class Reported(ApiModel):

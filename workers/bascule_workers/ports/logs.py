@@ -10,12 +10,13 @@ from bascule_workers.ports.registry import Repository
 
 LOG = "application/vnd.bascule.log.v1+gzip"
 PLAN = "application/vnd.bascule.plan.v1+gzip"
+DRILL_REPORT = "application/vnd.bascule.drill-report.v1+html"
 """Media types of what is kept."""
 
 
 class Logs(Protocol):
-    """Keeps logs, and plans, for as long as the tenant's repository does. Every call may be repeated with the same
-    effect."""
+    """Keeps logs, plans and reports, for as long as the tenant's repository does. Every call may be repeated with the
+    same effect."""
 
     async def keep(
         self, repository: Repository, tag: str, log: bytes, annotations: Mapping[str, str], media_type: str = LOG
