@@ -157,14 +157,18 @@ class Container(ApiModel):
 
 
 class Volume(ApiModel):
-    """A volume of the step's pod: an emptyDir, a ConfigMap of the platform's, or with the profile `Host` a path of its
-    node."""
+    """A volume of the step's pod: an emptyDir, a ConfigMap of the platform's, in a drill a claim of its namespace, or
+    with the profile `Host` a path of its node."""
 
     model_config = ApiModel.model_config | {
         "json_schema_extra": rules(
             (
                 "!has(self.configMap) || (!has(self.hostPath) && !has(self.sizeLimit))",
-                "a volume is one of an emptyDir, a configMap and a hostPath",
+                "a volume is one of an emptyDir, a configMap, a hostPath and a claim",
+            ),
+            (
+                "!has(self.claimFrom) || (!has(self.configMap) && !has(self.hostPath) && !has(self.sizeLimit))",
+                "a volume is one of an emptyDir, a configMap, a hostPath and a claim",
             ),
         )
     }
@@ -176,6 +180,8 @@ class Volume(ApiModel):
     """A path of the node; only with the profile `Host`."""
     config_map: ObjectName | None = None
     """Name of a ConfigMap in the tenant's steps namespace, where the platform puts it. Empty while there is none."""
+    claim_from: ParameterName | None = None
+    """Name of the parameter whose value names a PersistentVolumeClaim of the drill's namespace."""
 
 
 class Template(ApiModel):
@@ -226,6 +232,14 @@ class ProcedureSpec(ApiModel):
             (
                 "self.securityProfile != 'Host' || self.placement == 'OnTarget'",
                 "securityProfile Host needs placement OnTarget: no other node than the target is anybody's to touch",
+            ),
+            (
+                "!has(self.template.volumes) || self.template.volumes.all(v, !has(v.claimFrom) || "
+                "(self.uses.all(u, u.startsWith('DRDrill/')) && has(self.parameters) && "
+                "self.parameters.exists(p, p.name == v.claimFrom && p.type == 'string' && "
+                "has(p.required) && p.required)))",
+                "template.volumes[].claimFrom names a required parameter of type string, and only a drill's Procedures "
+                "have it: no other step's pod may mount a tenant's claims",
             ),
             (
                 "!has(self.registryLogin) || !self.registryLogin || !has(self.template.container.imageFrom)",

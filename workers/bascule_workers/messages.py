@@ -81,6 +81,8 @@ class PrepareRequest(StepRequest):
 
 class StopJobsRequest(StepRequest):
     finished_too: bool = False
+    namespace: str = ""
+    """Where the Jobs run; empty: in the tenant's steps namespace."""
 
 
 class Earlier(StrEnum):
@@ -144,6 +146,10 @@ class ProcedureRequest(StepRequest):
     """How long the finished Job and its log stay."""
     namespace: str = ""
     """Where the Job runs; empty: in the tenant's steps namespace."""
+
+    @property
+    def job_namespace(self) -> str:
+        return self.namespace or self.tenant.steps_namespace
 
 
 class JobRequest(ProcedureRequest):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bascule_api.failures import FailureType
 from bascule_api.progress import RunIdentity
-from bascule_workers.activities.logs import Kept, LogKeeper
+from bascule_workers.activities.logs import Kept, LogKeeper, Secrets
 from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError, StepTimedOutError, WorkerError
 from bascule_workers.messages import ProcedureRequest, StepRequest
 from bascule_workers.plans import credentials, failures, outcomes
@@ -70,71 +70,71 @@ class JobRunner:
         if request.compensating and refused:
             limit_seconds = min(limit_seconds, PODLESS_SECONDS)
         outcome = await self._steps.run(job, known_note=request.note, limit_seconds=limit_seconds)
+
+        async def secrets() -> list[str]:
+            return await self._secrets(request, traits)
+
         match outcome:
             case Running() if request.compensating and refused and outcome.note.startswith(NO_POD):
                 raise StepFailedError(outcome.note)
             case Running():
                 return outcome
             case Succeeded():
-                return outcome, await self._keep(request, name, outcome.pod)
+                return outcome, await self._logs.keep(request, name, outcome.pod, secrets)
             case TimedOut():
-                lines = await self._last_lines(request, outcome.pod, outcome.container)
-                raise await self._with_log(
-                    StepTimedOutError(_joined(_too_long(request), lines)),
-                    request,
-                    name,
-                    outcome,
-                )
+                lines = await self._last_lines(request, outcome.pod, outcome.container, secrets)
+                late = StepTimedOutError(_joined(_too_long(request), lines))
+                raise await self._with_log(late, request, name, outcome, secrets)
             case Lost():
                 raise _lost(request, outcome)
             case Failed():
-                error = await self._failed(request, outcome, failure)
-                raise await self._with_log(error, request, name, outcome)
-
-    async def _keep(self, request: ProcedureRequest, job: str, pod: str) -> Kept:
-        return await self._logs.keep(request, job, pod, lambda: self._secrets(request))
+                error = await self._failed(request, outcome, failure, secrets)
+                raise await self._with_log(error, request, name, outcome, secrets)
 
     async def _with_log(
-        self, error: WorkerError, request: ProcedureRequest, job: str, outcome: Failed | TimedOut
+        self, error: WorkerError, request: ProcedureRequest, job: str, outcome: Failed | TimedOut, secrets: Secrets
     ) -> WorkerError:
         """The error, which says where the whole log is, or why it is not kept; then it carries the log's end."""
         pod, container = outcome.pod, outcome.container
-        kept = await self._keep(request, job, pod)
+        kept = await self._logs.keep(request, job, pod, secrets)
         error.log = kept.digest
         if kept.nowhere and pod and container:
-            namespace = request.tenant.steps_namespace
-            log = await self._steps.log_tail(namespace, pod, container, LOG_LINES)
+            log = await self._steps.log_tail(request.job_namespace, pod, container, LOG_LINES)
             whole = len(log.splitlines()) < LOG_LINES
-            error.log_end = failures.log_end(failures.redacted(log, await self._secrets(request)), whole=whole)
+            error.log_end = failures.log_end(failures.redacted(log, await secrets()), whole=whole)
         if kept.note:
             error.args = (_joined(str(error), kept.note),)
         return error
 
-    async def _failed(self, request: ProcedureRequest, failed: Failed, failure: FailureType) -> StepFailedError:
+    async def _failed(
+        self, request: ProcedureRequest, failed: Failed, failure: FailureType, secrets: Secrets
+    ) -> StepFailedError:
         retry = request.procedure.spec.retry
         codes = retry.non_retryable_exit_codes
         prepared = failed.container == PREPARE
         repeatable = failed.retryable or (not prepared and bool(codes) and failed.exit_code not in codes)
         # What cannot even start is the platform's failure, not the build's or the test's.
         kind = failed.kind or (failure if failed.exit_code is not None and not prepared else FailureType.STEP_FAILED)
-        secrets = await self._secrets(request)
-        lines = "" if failed.kind else await self._last_lines(request, failed.pod, failed.container)
-        message = _joined(failures.redacted(outcomes.story(failed), secrets), lines)
+        values = await secrets()
+        lines = "" if failed.kind else await self._last_lines(request, failed.pod, failed.container, secrets)
+        message = _joined(failures.redacted(outcomes.story(failed), values), lines)
         error = StepFailedError(message, kind, retryable=repeatable and request.job_attempt < retry.attempts)
         error.abrupt = failed.abrupt
-        error.results = {name: failures.redacted(value, secrets) for name, value in failed.results.items()}
+        error.results = {name: failures.redacted(value, values) for name, value in failed.results.items()}
         return error
 
-    async def _last_lines(self, request: ProcedureRequest, pod: str, container: str) -> str:
+    async def _last_lines(self, request: ProcedureRequest, pod: str, container: str, secrets: Secrets) -> str:
         if not (pod and container):
             return ""
-        log = await self._steps.log_tail(request.tenant.steps_namespace, pod, container)
-        return failures.excerpt(failures.redacted(log, await self._secrets(request)))
+        log = await self._steps.log_tail(request.job_namespace, pod, container)
+        return failures.excerpt(failures.redacted(log, await secrets()))
 
-    async def _secrets(self, request: ProcedureRequest) -> list[str]:
-        name = credentials.credentials_name(request.run)
-        secret = await self._objects.secret(request.tenant.steps_namespace, name)
-        return credentials.decoded_secret(secret).secrets() if secret else []
+    async def _secrets(self, request: ProcedureRequest, traits: JobTraits) -> list[str]:
+        """Every value that must not be shown of what the step was given."""
+        own = (request.tenant.steps_namespace, credentials.credentials_name(request.run))
+        places = [own, *((request.job_namespace, name) for name in traits.secrets)]
+        found = [await self._objects.secret(namespace, name) for namespace, name in places]
+        return [value for secret in found if secret for value in credentials.decoded_secret(secret).secrets()]
 
 
 def _too_long(request: ProcedureRequest) -> str:

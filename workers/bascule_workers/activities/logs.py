@@ -115,7 +115,7 @@ class LogKeeper:
         parts: list[str] = []
         left = LIMIT_BYTES
         for container in containers:
-            log = await self._steps.log(request.tenant.steps_namespace, pod, container, limit_bytes=left + 1)
+            log = await self._steps.log(request.job_namespace, pod, container, limit_bytes=left + 1)
             size = len(log.encode())
             if size > left:
                 log = log.encode()[:left].decode(errors="ignore")

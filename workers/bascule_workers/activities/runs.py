@@ -51,7 +51,7 @@ class RunActivities:
     async def stop_jobs(self, request: StopJobsRequest) -> Done[Left] | NotYet:
         """Delete the run's Jobs that are not over, and wait until nothing of them runs."""
         stopped = await self._steps.stop(
-            request.tenant.steps_namespace,
+            request.namespace or request.tenant.steps_namespace,
             names.run_label(request.run.uid, request.run.number),
             finished_too=request.finished_too,
             limit_seconds=WAIT_SECONDS / 4,

@@ -171,7 +171,10 @@ def config_map_digest(config_map: Mapping[str, Any]) -> str:
 
 def decoded_secret(secret: Mapping[str, Any]) -> RunCredentials:
     """What is in a run's own Secret."""
-    return RunCredentials({key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()})
+    # Those of a drill's manifests may be no text.
+    return RunCredentials(
+        {key: base64.b64decode(value).decode(errors="replace") for key, value in (secret.get("data") or {}).items()}
+    )
 
 
 def login_for(config: str, host: str) -> Login | None:

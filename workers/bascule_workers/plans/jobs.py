@@ -26,6 +26,7 @@ PREPARE = "bascule-prepare"
 STEP_LIMIT = 96 * 1024
 """Bytes of what the prepare container is told, at most: an environment variable may have 128 KiB."""
 USER = 65532
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 _RESTRICTED_CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 _NOT_ROOT = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER}
@@ -63,6 +64,8 @@ class JobTraits:
     """Fields of the pod's spec, instead of those that all have."""
     host: bool = False
     """Whether the step may have the node itself."""
+    secrets: Sequence[str] = ()
+    """Names of Secrets of the Job's namespace whose values must not be shown, besides those of the run's own."""
 
 
 PLAIN = JobTraits()
@@ -123,7 +126,7 @@ def render_job(request: ProcedureRequest, settings: JobSettings, traits: JobTrai
         "kind": "Job",
         "metadata": {
             "name": job_name(request, traits),
-            "namespace": request.tenant.steps_namespace,
+            "namespace": request.job_namespace,
             "labels": labels,
             "annotations": annotations,
         },
@@ -147,7 +150,8 @@ def render_job(request: ProcedureRequest, settings: JobSettings, traits: JobTrai
 def _pod(request: ProcedureRequest, settings: JobSettings, traits: JobTraits) -> dict[str, Any]:
     template = request.procedure.spec.template
     return {
-        "serviceAccountName": request.tenant.service_account,
+        # A tenant's ServiceAccount is in its steps namespace; elsewhere there is none but the namespace's own.
+        "serviceAccountName": "default" if request.namespace else request.tenant.service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "restartPolicy": "Never",
@@ -283,6 +287,17 @@ def _text(value: ParameterValue) -> str:
     return "\n".join(value) if isinstance(value, list) else str(value)
 
 
+def _claim(parameter: str, request: ProcedureRequest) -> str:
+    """The claim that a parameter names. Raises StepFailedError where there can be none."""
+    if not request.namespace:
+        raise StepFailedError(f"the Procedure {request.procedure.name} mounts a claim: it is for drills")
+    value = str(parameters(request).get(parameter, ""))
+    if len(value) > 253 or not _OBJECT_NAME.fullmatch(value):
+        told = f"the parameter {parameter} of {request.step} names no PersistentVolumeClaim"
+        raise StepFailedError(f"{told}: {value[:64]}")
+    return value
+
+
 def _mount(name: str, path: str, *, read_only: bool) -> dict[str, Any]:
     return {"name": name, "mountPath": path} | ({"readOnly": True} if read_only else {})
 
@@ -306,7 +321,7 @@ def _volumes(request: ProcedureRequest, settings: JobSettings, traits: JobTraits
         copy = credentials.source_name(request.run, request.source.part)
         volumes.append({"name": "bascule-input", "configMap": {"name": copy}})
     volumes += [dict(volume) for volume in traits.volumes]
-    return volumes + [_template_volume(volume) for volume in request.procedure.spec.template.volumes]
+    return volumes + [_template_volume(volume, request) for volume in request.procedure.spec.template.volumes]
 
 
 def secret_volume(name: str, secret: str, files: Mapping[str, str]) -> dict[str, Any]:
@@ -319,7 +334,9 @@ def secret_volume(name: str, secret: str, files: Mapping[str, str]) -> dict[str,
     return {"name": name, "projected": {"defaultMode": 0o440, "sources": sources}}
 
 
-def _template_volume(volume: Volume) -> dict[str, Any]:
+def _template_volume(volume: Volume, request: ProcedureRequest) -> dict[str, Any]:
+    if volume.claim_from is not None:
+        return {"name": volume.name, "persistentVolumeClaim": {"claimName": _claim(volume.claim_from, request)}}
     if volume.host_path is not None:
         return {"name": volume.name, "hostPath": {"path": volume.host_path}}
     if volume.config_map:

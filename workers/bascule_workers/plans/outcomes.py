@@ -47,6 +47,9 @@ class Succeeded:
     results: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
     pod: str = field(default="", compare=False)
+    started: int = field(default=0, compare=False)
+    finished: int = field(default=0, compare=False)
+    """When the Job began and was complete, as its controller recorded it, in epoch seconds."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def outcome_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: d
     pod = newest[-1] if newest else None
     conditions = {entry["type"]: entry for entry in (job.get("status") or {}).get("conditions") or []}
     if _is_true(conditions.get("Complete")):
-        return _succeeded(pod)
+        return _succeeded(job["status"], pod)
     if _is_true(failed := conditions.get("Failed")):
         return _failed(failed or {}, pod)
     # Told before the pod is gone: then its log can still be read.
@@ -141,16 +144,24 @@ def _is_true(condition: Mapping[str, Any] | None) -> bool:
     return condition is not None and condition.get("status") == "True"
 
 
-def _succeeded(pod: Mapping[str, Any] | None) -> Outcome:
+def _succeeded(status: Mapping[str, Any], pod: Mapping[str, Any] | None) -> Outcome:
+    started, finished = epoch(status.get("startTime")), epoch(status.get("completionTime"))
     if pod is None:
         # Its pod was removed since. What a step made is looked up where it is, not taken from its word alone.
-        return Succeeded()
+        return Succeeded(started=started, finished=finished)
     report = _report(_terminated(pod, main=True))
     return Succeeded(
         {str(key): str(value) for key, value in _results(report).items()},
         str(report.get("message", "")),
         pod["metadata"]["name"],
+        started,
+        finished,
     )
+
+
+def epoch(stamp: Any) -> int:
+    """A time of the API server's in whole epoch seconds; 0 for none."""
+    return int(datetime.fromisoformat(str(stamp)).timestamp()) if stamp else 0
 
 
 def _failed(condition: Mapping[str, Any], pod: Mapping[str, Any] | None) -> Outcome:

@@ -218,3 +218,12 @@ def test_why_no_pod_can_be_made_say_the_events_of_the_job(events: list[dict[str,
 )
 def test_a_job_without_a_pod_is_looked_into_after_a_while(created: str, pods: list[Any], asked: bool) -> None:
     assert wants_pod(job(creationTimestamp=created), pods, NOW) is asked
+
+
+@pytest.mark.parametrize("pods", [pytest.param([pod(ended(0))], id="with its pod"), pytest.param([], id="without")])
+def test_a_complete_job_tells_when_it_began_and_ended(pods: list[dict[str, Any]]) -> None:
+    given = job("Complete")
+    given["status"] |= {"startTime": "2026-11-22T11:50:00Z", "completionTime": "2026-11-22T11:50:07Z"}
+    found = outcome_of(given, pods, NOW)
+    assert isinstance(found, Succeeded)
+    assert (found.finished - found.started, found.started) == (7, 1_795_348_200)
