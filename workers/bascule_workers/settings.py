@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """URI by which provenance names this platform."""
     ca_config_map: str = ""
     """ConfigMap of the steps namespaces with the certificates that steps trust; empty: their images' own."""
+    velero_namespace: str = ""
+    """Where Velero runs, which drills may restore by; empty: there is none."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of Temporal's metrics; 0: none."""
     http_port: int = Field(default=0, ge=0, le=65535)
