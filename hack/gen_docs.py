@@ -12,6 +12,7 @@ from typing import Any
 from bascule_api import (
     approvals,
     conditions,
+    dr_drills,
     failures,
     fleets,
     gates,
@@ -36,13 +37,17 @@ from hack.structural_schema import Schema
 EXAMPLES = {
     "ImageBuild": "image-build-configmap.yaml",
     "PatchCampaign": "patch-campaign.yaml",
+    "DRDrill": "dr-drill.yaml",
     "Approval": "approval.yaml",
     "Procedure": "procedure.yaml",
     "Tenant": "tenant.yaml",
 }
 CONDITIONS: dict[str, tuple[ConditionType, ...]] = {
-    "ImageBuild": tuple(ConditionType),
-    "PatchCampaign": tuple(item for item in ConditionType if item is not ConditionType.PUBLISHED),
+    "ImageBuild": tuple(item for item in ConditionType if item is not ConditionType.OBJECTIVES_MET),
+    "PatchCampaign": tuple(
+        item for item in ConditionType if item not in (ConditionType.PUBLISHED, ConditionType.OBJECTIVES_MET)
+    ),
+    "DRDrill": tuple(item for item in ConditionType if item not in (ConditionType.PUBLISHED, ConditionType.VERIFIED)),
     "Tenant": (ConditionType.READY,),
 }
 _TENANT_GROUP = "Tenant"
@@ -63,6 +68,7 @@ def _enums() -> dict[frozenset[str], type[StrEnum]]:
     modules = (
         approvals,
         conditions,
+        dr_drills,
         failures,
         fleets,
         gates,

@@ -146,6 +146,9 @@ class Reason(StrEnum):
     TARGETS_FORBIDDEN = "TargetsForbidden"
     """A campaign asks for nodes that its tenant may not patch: the Tenant has no `spec.nodeSelector`, the selector
     contradicts it, or it asks for the control plane."""
+    DRILLS_FORBIDDEN = "DrillsForbidden"
+    """The tenant may not rehearse: `spec.drills.enabled` of the Tenant is not set; or a drill asks for the backup of a
+    namespace that is not the tenant's."""
     PARAMETERS_INVALID = "ParametersInvalid"
     """A parameter is missing, unknown, or not of the type, enum or pattern that the Procedure asks for."""
     SPEC_INVALID = "SpecInvalid"
@@ -200,6 +203,14 @@ class Reason(StrEnum):
     passed."""
     VERIFICATION_FAILED = "VerificationFailed"
     """ImageBuild: what was fetched anew did not verify, and no tag was moved. PatchCampaign: a gate did not pass."""
+    # ObjectivesMet
+    OBJECTIVES_MET = "ObjectivesMet"
+    """All required probes passed, and RTO and RPO are within `spec.objectives`."""
+    OBJECTIVES_MISSED = "ObjectivesMissed"
+    """The recovery failed, took too long, or brought back data that are too old; `status.drill` has the figures. Ready
+    says so as well: the drill is over, and only a change or another drill mends it."""
+    INCONCLUSIVE = "Inconclusive"
+    """Whether the objectives are met could not be told; `status.drill` says why. Ready says so as well."""
     # Published
     TAGS_CURRENT = "TagsCurrent"
     """The tags point at this build's image."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints
 
@@ -304,10 +304,14 @@ class VerdictReason(StrEnum):
     """The run ended before it could be measured: cancelled, timed out, or ended in Temporal."""
 
 
+Length = Annotated[str, StringConstraints(max_length=32)]
+"""A time span for people, such as `4m12s`; empty where it is not known."""
+
+
 class ProbeStatus(ApiModel):
     """How a probe ended."""
 
-    name: ShortText
+    name: Annotated[str, StringConstraints(max_length=40)]
     """Name of the probe."""
     required: bool = True
     """Whether the verdict hangs on it."""
@@ -346,7 +350,7 @@ class Timeline(ApiModel):
 class SearchedKind(ApiModel):
     """How much of a kind there was of the drill, before and after its teardown."""
 
-    kind: ShortText
+    kind: Annotated[str, StringConstraints(max_length=63)]
     """`Pod`, `PersistentVolumeClaim`, `PersistentVolume`, `Namespace`, …"""
     before: Annotated[int, Field(ge=0)] = 0
     """Objects just before the teardown."""
@@ -363,13 +367,13 @@ class DrillFigures(ApiModel):
     """Why."""
     message: ShortText = ""
     """Why, for people."""
-    rto: ShortText = ""
+    rto: Length = ""
     """Recovery time, net of waiting for people, such as `4m12s`: what counts against `objectives.rto`."""
     rto_seconds: Annotated[int, Field(ge=0)] | None = None
     """The same in seconds."""
     rto_gross_seconds: Annotated[int, Field(ge=0)] | None = None
     """From the disaster to the last required probe's passing, waiting for people included."""
-    rpo: ShortText = ""
+    rpo: Length = ""
     """Age of the recovered data at the time of the disaster, such as `7m`."""
     rpo_seconds: Annotated[int, Field(ge=0)] | None = None
     """The same in seconds."""
@@ -378,11 +382,18 @@ class DrillFigures(ApiModel):
     report: Digest | None = None
     """Digest of the report, an OCI artifact of the Tenant's `spec.artifacts`."""
 
+    @property
+    def words(self) -> str:
+        """In short: `Met: RTO 4m12s, RPO 7m`, or `Missed (RTOExceeded): RTO 21m`."""
+        why = f" ({self.reason})" if self.reason and self.verdict is not DrillVerdict.MET else ""
+        measured = ", ".join(f"{name} {value}" for name, value in (("RTO", self.rto), ("RPO", self.rpo)) if value)
+        return f"{self.verdict or 'not measured'}{why}" + (f": {measured}" if measured else "")
+
 
 class DrillStatus(DrillFigures):
     """How the current or last drill stands."""
 
-    namespace: ShortText = ""
+    namespace: Annotated[str, StringConstraints(max_length=63)] = ""
     """The drill's namespace."""
     declared_at: datetime | None = None
     """When the disaster was declared."""
@@ -409,6 +420,10 @@ class PastDrill(DrillFigures):
     """When the run ended."""
 
 
+_LEANER = ((128, 20), (32, 10), (0, 5))
+"""Characters of what is said of each probe and of each earlier drill, and how much of what is left is named."""
+
+
 class DRDrillStatus(RunStatus):
     """How the drill stands."""
 
@@ -416,6 +431,20 @@ class DRDrillStatus(RunStatus):
     """How the current or last drill stands."""
     drills: Annotated[list[PastDrill], Field(max_length=HISTORY_LIMIT, json_schema_extra=ATOMIC)] = []
     """The figures of the last twenty drills, newest first."""
+
+    def leaner(self, step: int) -> Self:
+        words, left = _LEANER[step - 1]
+        drill = self.drill
+        if drill is not None:
+            drill = drill.model_copy(
+                update={
+                    "message": drill.message[: max(words, 64)],
+                    "probes": [probe.model_copy(update={"message": probe.message[:words]}) for probe in drill.probes],
+                    "left": [item[: max(words, 64)] for item in drill.left[:left]],
+                }
+            )
+        past = [known.model_copy(update={"message": known.message[:words]}) for known in self.drills]
+        return self.model_copy(update={"drill": drill, "drills": past})
 
     @property
     def may_hold(self) -> bool:
@@ -442,7 +471,6 @@ REVISION_FIELDS = (
     "approval",
     "probes",
     "objectives",
-    "keep_for",
 )
 
 
@@ -467,6 +495,10 @@ class DRDrillResult(RunResult):
     """What the workflow `DRDrill` found, as far as it came."""
 
     drill: DrillStatus | None = None
+
+    @property
+    def words(self) -> str:
+        return self.drill.words if self.drill else super().words
 
 
 class DRDrillUndoInput(UndoInput):

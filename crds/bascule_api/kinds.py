@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bascule_api import approvals, image_builds, patch_campaigns, procedures, tenants
+from bascule_api import approvals, dr_drills, image_builds, patch_campaigns, procedures, tenants
 from bascule_api.base import Kind
 
-RUN_KINDS: tuple[Kind, ...] = (image_builds.KIND, patch_campaigns.KIND)
+RUN_KINDS: tuple[Kind, ...] = (image_builds.KIND, patch_campaigns.KIND, dr_drills.KIND)
 """Kinds with runs."""
 ANSWERS: tuple[Kind, ...] = (approvals.KIND,)
 """Kinds that answer runs."""

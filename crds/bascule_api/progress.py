@@ -165,6 +165,11 @@ class RunResult(ApiModel):
     waited_seconds: int = 0
     version: str = ""
 
+    @property
+    def words(self) -> str:
+        """What came of a run that did not fail, in one line."""
+        return str(self.phase).lower()
+
 
 class UndoInput(ApiModel):
     """What the input of every undo workflow begins with: a run is over, and what it left is to be taken back.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from bascule_api.base import ApiModel, Duration
@@ -14,6 +15,9 @@ CURRENT_ALGORITHM = "1"
 def _normalised(value: Any) -> Any:
     if isinstance(value, Duration):
         return f"{value.seconds}s"
+    if isinstance(value, datetime):
+        # The same moment, whatever offset it is written with.
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, dict):
         return {key: _normalised(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bascule_api.conditions import Condition, ConditionStatus, ConditionType, Reason
-from bascule_cli import advice, campaign_advice
+from bascule_cli import advice, campaign_advice, drill_advice
 from bascule_cli.advice import Advice
 from bascule_cli.resources import Item
 from bascule_cli.views.wording import Speech
@@ -74,11 +74,19 @@ _ENDS = frozenset(
         Reason.APPROVAL_TIMED_OUT,
         Reason.CANCELLED,
         Reason.SUCCEEDED,
+        Reason.OBJECTIVES_MISSED,
+        Reason.INCONCLUSIVE,
     }
 )
 """Reasons that hold since the run was over."""
 
-_BESIDES = (ConditionType.RUN_HEALTHY, ConditionType.COMPENSATED, ConditionType.VERIFIED, ConditionType.PUBLISHED)
+_BESIDES = (
+    ConditionType.RUN_HEALTHY,
+    ConditionType.COMPENSATED,
+    ConditionType.VERIFIED,
+    ConditionType.PUBLISHED,
+    ConditionType.OBJECTIVES_MET,
+)
 """Conditions that matter besides Ready when they are False."""
 
 
@@ -167,6 +175,7 @@ ADVICE: dict[str, Callable[[Item, Speech], list[Advice]]] = {
     Reason.PROCEDURE_NOT_FOUND: advice.procedure,
     Reason.PROCEDURE_FORBIDDEN: advice.procedure,
     Reason.TARGETS_FORBIDDEN: advice.targets,
+    Reason.DRILLS_FORBIDDEN: drill_advice.forbidden,
     Reason.PARAMETERS_INVALID: advice.parameters,
     Reason.SPEC_INVALID: advice.spec,
     Reason.TEMPORAL_UNAVAILABLE: advice.temporal,
@@ -192,6 +201,9 @@ ADVICE: dict[str, Callable[[Item, Speech], list[Advice]]] = {
     Reason.SIGNATURE_VERIFIED: advice.nothing,
     Reason.TARGETS_VERIFIED: advice.nothing,
     Reason.VERIFICATION_FAILED: advice.unverified,
+    Reason.OBJECTIVES_MET: advice.nothing,
+    Reason.OBJECTIVES_MISSED: drill_advice.missed,
+    Reason.INCONCLUSIVE: drill_advice.missed,
     Reason.TAGS_CURRENT: advice.nothing,
     Reason.TAG_MOVED: advice.tag_moved,
     Reason.WORKFLOW_TASK_FAILING: advice.code_fails,
@@ -213,6 +225,11 @@ KIND_ADVICE: dict[str, dict[str, Callable[[Item, Speech], list[Advice]]]] = {
         Reason.VERIFICATION_FAILED: campaign_advice.failed,
         Reason.CANCELLED: campaign_advice.cancelled,
         Reason.COMPENSATING: campaign_advice.compensating,
-    }
+    },
+    "DRDrill": {
+        Reason.WAITING: drill_advice.waiting,
+        Reason.STEP_FAILED: drill_advice.failed,
+        Reason.CANCELLED: drill_advice.cancelled,
+    },
 }
 """Where a kind has better advice than all kinds have in common."""

@@ -34,14 +34,14 @@ RULES = (
     PolicyRule(
         Scope.CLUSTER,
         names.GROUP,
-        ("imagebuilds", "patchcampaigns", "tenants"),
+        ("imagebuilds", "patchcampaigns", "drdrills", "tenants"),
         ("get", "list", "watch", "patch"),
         "the resources; patching puts our finalizer on and takes it off",
     ),
     PolicyRule(
         Scope.CLUSTER,
         names.GROUP,
-        ("imagebuilds/status", "patchcampaigns/status", "tenants/status"),
+        ("imagebuilds/status", "patchcampaigns/status", "drdrills/status", "tenants/status"),
         ("patch",),
         "their status",
     ),

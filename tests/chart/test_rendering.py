@@ -147,9 +147,9 @@ def test_nobody_gets_cluster_admin(render: Render) -> None:
 def test_users_roles_hold_no_status_and_no_procedure(render: Render) -> None:
     roles = [role for role in of_kind(render(), "ClusterRole") if "aggregate" in str(role["metadata"])]
     resources = {resource for role in roles for rule in role["rules"] for resource in rule["resources"]}
-    assert resources == {"imagebuilds", "patchcampaigns", "approvals"}
+    assert resources == {"imagebuilds", "patchcampaigns", "drdrills", "approvals"}
     edit = next(role for role in roles if role["metadata"]["name"] == "bascule-edit")
-    assert edit["rules"][0]["resources"] == ["imagebuilds", "patchcampaigns"]
+    assert edit["rules"][0]["resources"] == ["imagebuilds", "patchcampaigns", "drdrills"]
 
 
 def test_the_crds_are_those_that_are_committed(render: Render) -> None:

@@ -10,7 +10,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* Plurals of the kinds with runs. */}}
 {{- define "bascule.runKinds" -}}
-imagebuilds, patchcampaigns
+imagebuilds, patchcampaigns, drdrills
 {{- end }}
 
 {{- define "bascule.operatorUser" -}}

@@ -22,6 +22,7 @@ _NAME_LENGTH = 40
 _REJECTED = {
     "ImageBuild": "fails and takes back what it did",
     "PatchCampaign": "ends, and what its earlier waves patched is kept or rolled back as spec.failurePolicy says",
+    "DRDrill": "ends, and nothing is provisioned",
 }
 """What a rejection means to a run of each kind."""
 

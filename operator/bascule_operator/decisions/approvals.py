@@ -18,6 +18,7 @@ _UNASKED = RunView()
 _REJECTED = {
     "ImageBuild": "fails and takes back what it made",
     "PatchCampaign": "ends; what its earlier waves patched is kept or rolled back as spec.failurePolicy says",
+    "DRDrill": "ends, and nothing is provisioned",
 }
 """What a rejection means to a run of each kind."""
 SKEW = timedelta(seconds=30)

@@ -128,7 +128,7 @@ def is_lost(status: RunStatus) -> bool:
 def summary(result: RunResult) -> str:
     """One line on how a run ended."""
     if result.failure is None:
-        return str(result.phase).lower()
+        return result.words[:256]
     first = next(iter(result.failure.message.strip().splitlines()), "")
     where = f"{step_words(result.failure.step)} " if result.failure.step else ""
     return f"{where}failed: {first}"[:256]

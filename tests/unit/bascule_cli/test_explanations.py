@@ -49,6 +49,14 @@ STALLED = [
         Reason.TARGETS_FORBIDDEN,
         ["kubectl get tenants -o custom-columns=TENANT:.metadata.name,NODES:.spec.nodeSelector", EDIT],
     ),
+    (
+        Reason.DRILLS_FORBIDDEN,
+        [
+            "kubectl get tenants -o custom-columns="
+            "TENANT:.metadata.name,DRILLS:.spec.drills.enabled,NAMESPACES:.spec.namespaces",
+            EDIT,
+        ],
+    ),
     (Reason.PARAMETERS_INVALID, ["kubectl get procedure NAME -o yaml", EDIT]),
     (Reason.SPEC_INVALID, [EDIT]),
     (Reason.STEP_FAILED, [RERUN]),
@@ -83,6 +91,7 @@ FINE = (
     Reason.TARGETS_VERIFIED,
     Reason.TAGS_CURRENT,
     Reason.NAMESPACE_REGISTERED,
+    Reason.OBJECTIVES_MET,
 )
 
 
@@ -108,6 +117,8 @@ def test_every_reason_is_tried_here() -> None:
         Reason.TEMPORAL_NAMESPACE_TAKEN,
         Reason.NODE_SELECTOR_OVERLAPS,
         Reason.STEPS_NAMESPACE_MISSING,
+        Reason.OBJECTIVES_MISSED,
+        Reason.INCONCLUSIVE,
     }
     tried = {case[0] for case in (*WORKING, *STALLED)} | {case[1] for case in BESIDES} | set(FINE) | elsewhere
     assert tried == set(Reason)
