@@ -115,8 +115,8 @@ class Restore(ApiModel):
         "json_schema_extra": rules(
             ("has(self.procedure) != has(self.velero)", "set exactly one of restore.procedure and restore.velero"),
             (
-                "!has(self.velero) || (!has(self.parameters) && !has(self.secretRef) && !has(self.environmentSecret))",
-                "restore.parameters, secretRef and environmentSecret are for a Procedure, not for Velero",
+                "!has(self.velero) || (!has(self.secretRef) && !has(self.environmentSecret))",
+                "restore.secretRef and restore.environmentSecret are for a Procedure, not for Velero",
             ),
         )
     }

@@ -31,6 +31,17 @@ def wants(spec: DRDrillSpec) -> list[Wants]:
     return found
 
 
+# What is wrong with the spec, whatever the cluster has
+
+
+def refused(spec: DRDrillSpec) -> Problem | None:
+    """What no run can be made of, and the schema cannot tell; None when there is nothing."""
+    if spec.restore.velero is not None and spec.restore.parameters:
+        told = "spec.restore.parameters: they are for a Procedure, and Velero restores: leave them out"
+        return Problem(Reason.SPEC_INVALID, told, final=True)
+    return None
+
+
 # What this tenant may not have
 
 

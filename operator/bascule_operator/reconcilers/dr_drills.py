@@ -40,5 +40,6 @@ KIND = RunKind(
     undo_input=dr_drills.undo_input,
     undo_wants=dr_drills.undo_wants,
     complete=complete,
+    refused=dr_drills.refused,
     forbidden=dr_drills.forbidden,
 )

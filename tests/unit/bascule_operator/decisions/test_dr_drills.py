@@ -65,6 +65,14 @@ def test_procedures_are_for_their_use(changes: dict[str, Any], reason: Reason, t
     assert told in found.message
 
 
+def test_velero_takes_no_parameters() -> None:
+    velero = of_velero()["restore"]
+    problem = dr_drills.refused(a_spec(restore=velero | {"parameters": {"backup": "nightly"}}))
+    assert problem is not None
+    assert (problem.reason, problem.final) == (Reason.SPEC_INVALID, True)
+    assert dr_drills.refused(a_spec(restore=velero)) is None
+
+
 @pytest.mark.parametrize(
     ("spec", "on", "reason", "told"),
     [
