@@ -22,6 +22,7 @@ from bascule_workers.plans.measurements import Measurement
 MEMORY_LIMIT = 768 << 20
 """Bytes of address space of a measurement's process."""
 TEXT_LIMIT = 256
+ACCEPTED = {"Accept": "application/json, */*"}
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -88,15 +89,18 @@ def _judged(condition: str, values: dict[str, Any], text: str) -> Measurement:
 
 def _http(measure: HttpMeasure, asked: Asked) -> Measurement:
     condition = asked.gate.success_condition
-    answer = ask(
-        Request(
-            measure.url,
-            asked.gate.timeout.seconds,
-            headers={"Accept": "application/json, */*"},
-            authorization=asked.authorization,
-            wants_body=condition is not None,
-        )
+    request = Request(
+        measure.url,
+        asked.gate.timeout.seconds,
+        headers=ACCEPTED,
+        authorization=asked.authorization,
+        wants_body=condition is not None,
     )
+    return judged_answer(ask(request), condition)
+
+
+def judged_answer(answer: Answer, condition: str | None) -> Measurement:
+    """Whether an answer meets the condition. Raises ConditionError."""
     values = {"status": answer.status, "body": answer.body.decode(errors="replace"), "json": _json(answer.body)}
     return _judged(condition or DEFAULT_HTTP, values, status_text(answer))
 
