@@ -17,6 +17,7 @@ from hack.cluster.packages import ensure_host_packages
 from hack.cluster.processes import running_pid
 from hack.cluster.readiness import is_ready
 from hack.cluster.shell import ClusterError
+from hack.cluster.sites import find_site
 from hack.cluster.temporal_server import chosen
 from hack.images.build import build_images
 
@@ -108,7 +109,7 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    site = lifecycle.site(arguments.name)
+    site = find_site(arguments.name)
     if site is None:
         print(f"there is no cluster {arguments.name}")
         return 1

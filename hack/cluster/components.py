@@ -1,7 +1,6 @@
 """The programs that make up a cluster: where each runs, how it is started, and how one sees that it is ready."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from hack.cluster import configuration, debian_archive, kwok, temporal_access, temporal_server
@@ -21,53 +20,19 @@ from hack.cluster.addresses import (
     TEMPORAL_HOST,
     TEMPORAL_PORT,
     TEMPORAL_UI_PORT,
-    NodeAddress,
 )
+from hack.cluster.component import Component, HttpProbe, PortProbe, ProgramProbe
 from hack.cluster.machines import (
     BIN,
     CONTROL_MACHINE,
-    NODE_ETC,
     TEMPORAL_BIN,
     TEMPORAL_SERVER_BIN,
     client_kubeconfig,
     write,
 )
+from hack.cluster.node_components import node_components
 from hack.cluster.paths import Paths
 from hack.cluster.temporal_server import TemporalKind
-
-
-@dataclass(frozen=True)
-class HttpProbe:
-    """Ready when this address answers with success; `{host}` stands for the cluster's address seen from the host."""
-
-    url: str
-
-
-@dataclass(frozen=True)
-class PortProbe:
-    """Ready when the cluster's address accepts connections on this port."""
-
-    port: int
-
-
-@dataclass(frozen=True)
-class ProgramProbe:
-    """Ready when a program inside the machine succeeds."""
-
-    argv: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Component:
-    """A program of the cluster."""
-
-    name: str
-    machine: str
-    argv: tuple[str, ...]
-    probe: HttpProbe | PortProbe | ProgramProbe | None = None
-    restarts: bool = False
-    """Whether it may end by itself while it waits for another, and is then simply started again."""
-
 
 _TEMPORAL_SETTINGS: Mapping[str, str] = {
     # The defaults let the dev server's only shard take 20 tasks a second: 50 ms for every workflow task.
@@ -97,7 +62,7 @@ def components(paths: Paths, temporal: TemporalKind) -> dict[str, Component]:
         *_kwok(paths),
         *_object_store(paths),
     ]
-    nodes = [component for node in NODES.values() for component in node_components(node)]
+    nodes = [component for node in NODES.values() for component in node_components(paths, node)]
     return {component.name: component for component in [*control, *nodes]}
 
 
@@ -343,35 +308,3 @@ def _temporal_dev(paths: Paths) -> Component:
         *settings,
     )
     return Component("temporal", CONTROL_MACHINE, argv, _temporal_health())
-
-
-def node_components(node: NodeAddress) -> list[Component]:
-    """Return what runs on a node."""
-    return [
-        Component(
-            f"{node.name}-containerd",
-            node.name,
-            ("/usr/bin/containerd",),
-            ProgramProbe(("/usr/bin/ctr", "version")),
-        ),
-        Component(
-            f"{node.name}-kubelet",
-            node.name,
-            (
-                f"{BIN}/kubelet",
-                f"--config={NODE_ETC}/kubelet.json",
-                f"--kubeconfig={NODE_ETC}/{node.name}.kubeconfig",
-                f"--hostname-override={node.name}",
-                f"--node-ip={node.address}",
-                f"--node-labels=topology.kubernetes.io/zone={node.zone}",
-                "--root-dir=/var/lib/kubelet",
-            ),
-            ProgramProbe(("/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/10248")),
-            restarts=True,
-        ),
-        Component(
-            f"{node.name}-kube-proxy",
-            node.name,
-            (f"{BIN}/kube-proxy", f"--config={NODE_ETC}/kube-proxy.json"),
-        ),
-    ]

@@ -229,9 +229,12 @@ def containerd_host(registry_name: str, ca: Path) -> str:
 
 
 def pod_network(node: NodeAddress) -> str:
-    """Return the node's CNI configuration: a bridge for its pods, with the node as their gateway."""
+    """Return the node's CNI configuration: a bridge for its pods, with the node as their gateway.
+
+    The plugin is `bridge` inside `bascule-bridge`, which waits for the pod's network policies.
+    """
     bridge = {
-        "type": "bridge",
+        "type": "bascule-bridge",
         "bridge": "cni0",
         "isGateway": True,
         "hairpinMode": True,

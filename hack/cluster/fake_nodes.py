@@ -14,10 +14,10 @@ from hack.cluster import kwok, lifecycle, machines
 from hack.cluster.addresses import NODES
 from hack.cluster.binaries import kwok_folder
 from hack.cluster.components import kwok_configuration, kwok_program
-from hack.cluster.lifecycle import Site, kubectl
 from hack.cluster.paths import locked
 from hack.cluster.processes import running_pid
 from hack.cluster.shell import ClusterError
+from hack.cluster.sites import Site, kubectl
 
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _PATIENCE = 300.0

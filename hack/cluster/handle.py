@@ -24,6 +24,7 @@ from hack.cluster.machines import CONTROL_MACHINE, enter
 from hack.cluster.object_store import ObjectStore
 from hack.cluster.processes import PATH, running_pid
 from hack.cluster.shell import ClusterError
+from hack.cluster.sites import Site, find_site
 from hack.cluster.temporal_server import TemporalKind
 from hack.cluster.velero import Velero
 
@@ -190,7 +191,8 @@ class Cluster:
         return _handle(self._site())
 
     def extra_image(self, name: str) -> str:
-        """Build and publish an image that only some tests ask for: ansible or inventory-host.
+        """Build and publish an image that only some tests ask for, such as ansible, inventory-host or
+        postgres.
 
         Returns its reference by digest.
         """
@@ -220,8 +222,8 @@ class Cluster:
         """End a component with SIGKILL, as a crash does."""
         lifecycle.stop_component(self._site(), component, signal.SIGKILL)
 
-    def _site(self) -> lifecycle.Site:
-        site = lifecycle.site(self.name)
+    def _site(self) -> Site:
+        site = find_site(self.name)
         if site is None:
             raise ClusterError(f"there is no cluster {self.name} any more")
         return site
@@ -242,7 +244,7 @@ def down(name: str) -> None:
 
 def running(name: str) -> Cluster | None:
     """Return the cluster of that name if it was made to the end and is switched on."""
-    site = lifecycle.site(name)
+    site = find_site(name)
     if site is None or not site.record.complete or running_pid(site.paths, CONTROL_MACHINE) is None:
         return None
     return _handle(site)
@@ -267,7 +269,7 @@ def _run(
     return done
 
 
-def _handle(site: lifecycle.Site) -> Cluster:
+def _handle(site: Site) -> Cluster:
     return Cluster(
         name=site.paths.name,
         state=site.paths.state,

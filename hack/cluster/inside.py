@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from hack.cluster.binaries import binaries, temporal
-from hack.cluster.lifecycle import Site
 from hack.cluster.machines import CONTROL_MACHINE, machine_pid
+from hack.cluster.sites import Site
 from hack.cluster.temporal_access import write_client_files
 from hack.cluster.temporal_server import TemporalKind
 

@@ -5,32 +5,32 @@ import os
 import signal
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 
 from hack.cluster import debian_archive, machines, network
 from hack.cluster.addresses import API_PORT, NODES, REGISTRY, SERVICE_HOSTS, NodeAddress
 from hack.cluster.binaries import binaries, temporal, temporal_server
 from hack.cluster.cgroups import ClusterGroup, cluster_group
-from hack.cluster.components import Component, components, write_configuration
+from hack.cluster.components import write_configuration
 from hack.cluster.configuration import kubeconfig
 from hack.cluster.console import say
 from hack.cluster.machines import CONTROL_MACHINE
+from hack.cluster.node_components import policies_kubeconfig
 from hack.cluster.packages import ensure_host_packages, ensure_kernel
 from hack.cluster.paths import Paths, locked, state_directory
-from hack.cluster.pki import make_certificates
-from hack.cluster.processes import Command, end, running_pid, start
-from hack.cluster.readiness import ComponentEndedError, wait_ready
-from hack.cluster.record import Record, complete, new_record, read_record
+from hack.cluster.pki import ensure_client, make_certificates
+from hack.cluster.processes import end, running_pid
+from hack.cluster.record import complete, new_record, read_record
 from hack.cluster.rootfs import database_tree, machine_tree
 from hack.cluster.shell import Background, ClusterError, contained, run
+from hack.cluster.sites import Site, kubectl
+from hack.cluster.starting import start_program, wait_for, wait_for_all
 from hack.cluster.temporal_server import TemporalKind
 from hack.images.build import BuiltImage, build_extra_image, build_images, publish_images
 
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
 _PAUSE_IMAGE = f"{REGISTRY}/bascule/pause:1"
 _READY_PATIENCE = 120.0
-_TRIES = 20
 # These start before the API server answers; everything else wants to talk to it at once.
 _FIRST = (
     *("etcd", "registry", "private-registry", "git", "packages"),
@@ -38,39 +38,6 @@ _FIRST = (
 )
 # A terminated API server goes on serving watches for a while.
 _NOT_GENTLY = frozenset({"apiserver"})
-
-
-@dataclass(frozen=True)
-class Site:
-    """One cluster as this module works on it."""
-
-    paths: Paths
-    group: ClusterGroup
-    record: Record
-
-    @property
-    def host(self) -> str:
-        """The cluster's address as the host sees it."""
-        return self.record.host_link.cluster
-
-    @property
-    def components(self) -> dict[str, Component]:
-        """All components by name, in the order in which they are started."""
-        return components(self.paths, self.record.temporal)
-
-    def component(self, name: str) -> Component:
-        """Return a component. Raises ClusterError with the names there are."""
-        known = self.components
-        if name not in known:
-            raise ClusterError(f"there is no component {name!r}; there are: {', '.join([*NODES, *known])}")
-        return known[name]
-
-
-def site(name: str) -> Site | None:
-    """Return a cluster that was begun at some time, whatever its condition."""
-    paths = Paths(name)
-    record = read_record(paths)
-    return Site(paths, cluster_group(name), record) if record else None
 
 
 def _lock_file(name: str) -> Path:
@@ -135,16 +102,16 @@ def _make(made: Site) -> None:
         _start_control_machine(made)
         first = [name for name in _FIRST if name in made.components]
         for name in first:
-            _start(made, name)
+            start_program(made, name)
         for node in NODES.values():
             _start_node_machine(made, node)
-            _start(made, f"{node.name}-containerd")
-        _wait(made, *first, *(f"{node}-containerd" for node in NODES))
+            start_program(made, f"{node.name}-containerd")
+        wait_for_all(made, *first, *(f"{node}-containerd" for node in NODES))
         for name in made.components:
-            _start(made, name)
+            start_program(made, name)
         _apply_manifests(made)
         _publish(made, images)
-    _wait(made, *made.components)
+    wait_for_all(made, *made.components)
     for name in NODES:
         _pull_pause_image(made, name)
     _wait_for_nodes(made)
@@ -163,6 +130,8 @@ def _write_files(made: Site) -> None:
     admin = kubeconfig(f"bascule-{paths.name}", server, paths.pki / "ca.crt", paths.pki / "admin.crt",
                        paths.pki / "admin.key")  # fmt: skip
     machines.write(paths.kubeconfig, admin)
+    policies = kubeconfig(paths.name, server, paths.pki / "ca.crt", *ensure_client(paths.pki, "network-policies"))
+    machines.write(policies_kubeconfig(paths), policies)
 
 
 def _start_control_machine(made: Site) -> None:
@@ -191,37 +160,6 @@ def _install_first_package(made: Site, node: str) -> None:
         run([*enter, "dpkg-query", "--status", first.name])
     except ClusterError:
         run([*enter, "dpkg", "--install", "--force-unsafe-io", f"/var/cache/apt/archives/{first.file}"])
-
-
-def _start(made: Site, name: str) -> None:
-    component = made.component(name)
-    if running_pid(made.paths, name):
-        return
-    say(f"starting {name}")
-    argv = [*machines.enter(made.paths, component.machine), *component.argv]
-    start(made.paths, made.group, Command(name, component.machine, argv))
-
-
-def _wait(made: Site, *names: str) -> None:
-    for name in names:
-        _wait_for(made, name)
-    say(f"ready: {', '.join(names)}")
-
-
-def _wait_for(made: Site, name: str) -> None:
-    """Wait until a component is ready. A kubelet gives up when containerd is slow, as systemd's are used to."""
-    component = made.component(name)
-    tries = _TRIES if component.restarts else 1
-    for remaining in reversed(range(tries)):
-        try:
-            wait_ready(made.paths, made.host, component)
-        except ComponentEndedError:
-            if not remaining:
-                raise
-            time.sleep(0.5)
-            _start(made, name)
-        else:
-            return
 
 
 def _apply_manifests(made: Site) -> None:
@@ -266,12 +204,6 @@ def _has_default_account(made: Site) -> bool:
     return bool(answer.strip())
 
 
-def kubectl(paths: Paths, *arguments: str, text_input: str | None = None) -> str:
-    """Run kubectl as the cluster's administrator and return what it prints."""
-    program = str(binaries() / "kubectl")
-    return run([program, f"--kubeconfig={paths.kubeconfig}", *arguments], text_input=text_input)
-
-
 def refresh_images(made: Site) -> dict[str, str]:
     """Build the images whose content changed and publish them in a running cluster."""
     references = publish_images(build_images(), made.paths.state / "registry")
@@ -302,8 +234,8 @@ def start_component(made: Site, name: str) -> None:
         names = [component.name for component in made.components.values() if component.machine == name]
     for each in names:
         # In this order: containerd before the kubelet.
-        _start(made, each)
-        _wait_for(made, each)
+        start_program(made, each)
+        wait_for(made, each)
 
 
 def reboot_node(made: Site, name: str) -> None:

@@ -23,6 +23,7 @@ TEMPORAL_BIN = Path("/opt/bascule/temporal")
 TEMPORAL_SERVER_BIN = Path("/opt/bascule/temporal-server")
 NODE_ETC = Path("/etc/bascule")
 _SCRIPT = Path(__file__).parent / "machine.sh"
+_POD_BRIDGE = Path(__file__).parent / "network_policies/bascule-bridge"
 _POWER = Path(__file__).parent / "power.sh"
 # What says where cache and state are: a node that reboots is started with it again.
 _PLACES = ("BASCULE_CACHE", "BASCULE_STATE", "XDG_CACHE_HOME", "HOME")
@@ -132,6 +133,9 @@ def prepare_node(paths: Paths, node: NodeAddress, pause_image: str) -> tuple[Mou
         trust = configuration.containerd_host(registry, NODE_ETC / "ca.crt")
         write(etc / f"containerd/certs.d/{registry}/hosts.toml", trust)
     write(etc / "cni/net.d/10-pods.conflist", configuration.pod_network(node))
+    plugin = folder / "upper/usr/lib/cni/bascule-bridge"
+    write(plugin, _POD_BRIDGE.read_text())
+    plugin.chmod(0o755)
     write(own / "kubelet.json", configuration.kubelet(NODE_ETC, node))
     write(own / "kube-proxy.json", configuration.kube_proxy(node.name, NODE_ETC / "proxy.kubeconfig"))
     for user in (node.name, "proxy"):

@@ -20,10 +20,10 @@ from hack.cluster.addresses import (
 )
 from hack.cluster.binaries import object_store_folder
 from hack.cluster.components import object_store_program
-from hack.cluster.lifecycle import Site
 from hack.cluster.packages import ensure_programs
 from hack.cluster.paths import locked
 from hack.cluster.shell import ClusterError
+from hack.cluster.sites import Site
 
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _SECONDS = "120"

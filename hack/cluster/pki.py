@@ -80,6 +80,16 @@ def issue(directory: Path, common_name: str) -> tuple[str, str]:
     return _pem(certificate).decode(), _key_pem(key).decode()
 
 
+def ensure_client(directory: Path, name: str) -> tuple[Path, Path]:
+    """Have the certificate of one of the cluster's own clients, `system:NAME`. Returns the files, it and its key."""
+    files = directory / f"{name}.crt", directory / f"{name}.key"
+    if not all(file.exists() for file in files):
+        for file, text in zip(files, issue(directory, f"system:{name}"), strict=True):
+            file.touch(mode=0o600)
+            file.write_text(text)
+    return files
+
+
 def _new_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = ec.generate_private_key(ec.SECP256R1())
     path.write_bytes(_key_pem(key))

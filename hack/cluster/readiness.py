@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from hack.cluster.components import Component, HttpProbe, PortProbe, ProgramProbe
+from hack.cluster.component import Component, HttpProbe, PortProbe, ProgramProbe
 from hack.cluster.machines import enter
 from hack.cluster.paths import Paths
 from hack.cluster.processes import running_pid

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from hack.cluster import lifecycle, machines, object_store
 from hack.cluster.binaries import velero_folder
 from hack.cluster.console import say
-from hack.cluster.lifecycle import Site, kubectl
 from hack.cluster.object_store import ObjectStore
 from hack.cluster.paths import locked
 from hack.cluster.shell import ClusterError, run
+from hack.cluster.sites import Site, kubectl
 
 NAMESPACE = "velero"
 _BUCKET = "velero"

@@ -78,7 +78,7 @@ def recipes() -> list[Recipe]:
 
 
 def extra_recipe(name: str) -> Recipe | None:
-    """Return the recipe of an image that only some tests ask for: `ansible`, `inventory-host` or `velero`."""
+    """Return the recipe of an image that only some tests ask for: ansible, inventory-host, postgres or velero."""
     containerfile = REPOSITORY / "hack/images" / name / "Containerfile"
     match name:
         case "ansible":
@@ -87,6 +87,11 @@ def extra_recipe(name: str) -> Recipe | None:
             context = {"dependencies": dependencies, "project": project}
             arguments = {"DEPENDENCIES": dependencies.name, "PROJECT": project.name}
             return Recipe(name, f"bascule/{name}", "dev", containerfile, context, arguments)
+        case "postgres":
+            project = wheels.project()
+            server = containerfile.with_name("postgres-server")
+            context = {"project": project, "postgres-server": server}
+            return Recipe(name, f"bascule/{name}", "dev", containerfile, context, {"PROJECT": project.name})
         case "inventory-host":
             return Recipe(name, f"bascule/{name}", "dev", containerfile)
         case "velero":
