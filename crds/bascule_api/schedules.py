@@ -36,7 +36,7 @@ _CRON_FIELDS = (
 def _cron_field(place: int) -> tuple[str, str]:
     """The rule of one field with its message."""
     name, value, alone, means = _CRON_FIELDS[place]
-    item = f"(?i)^([*]|({value})(-({value}))?{alone})(/[1-9][0-9]?)?$"
+    item = f"(?i)^(([*]|({value})(-({value}))?)(/[1-9][0-9]?)?{alone})$"
     rule = f"self.split(' ').size() != 5 || self.split(' ')[{place}].split(',').all(x, x.matches('{item}'))"
     return rule, f"{name}: wants *, a value, a range or a list of them, perhaps with a step such as /2; values: {means}"
 

@@ -81,6 +81,7 @@ _ENDS = frozenset(
 """Reasons that hold since the run was over."""
 
 _BESIDES = (
+    ConditionType.SCHEDULED,
     ConditionType.RUN_HEALTHY,
     ConditionType.COMPENSATED,
     ConditionType.VERIFIED,
@@ -102,11 +103,11 @@ def explain(item: Item, speech: Speech, now: datetime) -> Explanation:
 
 
 def _main(item: Item) -> Condition | None:
-    """The condition that says most: what stalls it, else what it works on, else Ready."""
+    """The condition that says most: what stalls it, else what it works on, else Ready, else what it waits for."""
     for kind in (ConditionType.STALLED, ConditionType.RECONCILING):
         if item.holds(kind):
             return item.condition(kind)
-    return item.condition(ConditionType.READY)
+    return item.condition(ConditionType.READY) or item.condition(ConditionType.SCHEDULED)
 
 
 def _others(item: Item, main: Condition) -> list[Condition]:
@@ -123,7 +124,8 @@ def _verdict(item: Item, main: Condition) -> Verdict:
         return Verdict.STALLED
     if item.holds(ConditionType.READY):
         return Verdict.DONE
-    if item.holds(ConditionType.RUN_HEALTHY, ConditionStatus.FALSE) or main.reason in _WAITS:
+    held = item.holds(ConditionType.RUN_HEALTHY, ConditionStatus.FALSE) or main.type == ConditionType.SCHEDULED
+    if held or main.reason in _WAITS:
         return Verdict.WAITS
     return Verdict.UNDER_WAY
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from bascule_api.kinds import ANSWERS, PLATFORM_KINDS, RUN_KINDS
 from bascule_codec import Keyring
 from bascule_operator import handlers, metrics
+from bascule_operator.alarms import Alarms
 from bascule_operator.backlog import Backlog
 from bascule_operator.connections.kube import Kube
 from bascule_operator.connections.temporal import Place, Temporal
@@ -46,12 +47,18 @@ class Bridge:
     """Everything between the two banks, in one event loop."""
 
     def __init__(
-        self, settings: Settings, kube: Kube, temporal: Temporal, leadership: Leadership | None = None
+        self,
+        settings: Settings,
+        kube: Kube,
+        temporal: Temporal,
+        leadership: Leadership | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._leadership = leadership or Alone()
         kube.fence = temporal.fence = self._leadership.check
-        self.store = Store(self._platform_changed)
+        self.alarms = Alarms(self._is_due, clock)
+        self.store = Store(self._platform_changed, self.alarms.set)
         self.queue: Queue[Key, News] = Queue(settings.max_concurrency, newer)
         self.recorder = Recorder(kube, socket.gethostname())
         self.world = World(
@@ -60,7 +67,7 @@ class Bridge:
             store=self.store,
             queue=self.queue,
             recorder=self.recorder,
-            clock=lambda: datetime.now(UTC).replace(microsecond=0),
+            clock=lambda: clock().replace(microsecond=0),
             ui_url=settings.temporal_ui_url,
         )
         self.sweep = Sweep(self.world, settings.selector)
@@ -75,6 +82,7 @@ class Bridge:
 
     def _measure(self) -> None:
         self.queue.measure()
+        metrics.SCHEDULES.set(len(self.alarms))
         metrics.LEADING.set(self._leadership.leading)
 
     def _place(self, run: LiveRun) -> Place:
@@ -96,6 +104,9 @@ class Bridge:
             return  # our own write coming back, or an older version
         if key.kind in self._reconcilers:
             self.queue.add(key)
+
+    def _is_due(self, key: Key) -> None:
+        self.queue.add(key)
 
     def _platform_changed(self) -> None:
         """Whatever a Tenant or a Procedure kept from starting is looked at again."""
@@ -146,6 +157,7 @@ class Bridge:
             background += [
                 asyncio.create_task(self.queue.run(self.reconcile, self.failed), name="queue"),
                 asyncio.create_task(self.feed.run(), name="feed"),
+                asyncio.create_task(self.alarms.run(), name="alarms"),
                 asyncio.create_task(self.backlog.run(), name="backlog"),
                 asyncio.create_task(self.sweep.run(self._settings.resync_seconds), name="sweep"),
                 watches,

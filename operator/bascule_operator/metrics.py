@@ -7,6 +7,16 @@ from prometheus_client import Counter, Gauge, Histogram
 RUNS_STARTED = Counter("bascule_operator_runs_started", "Runs started.", ["kind", "tenant"])
 RUNS_FINISHED = Counter("bascule_operator_runs_finished", "Runs finished.", ["kind", "tenant", "outcome"])
 APPROVALS = Counter("bascule_operator_approvals", "Approvals that were looked at.", ["kind", "tenant", "state"])
+SCHEDULES = Gauge("bascule_operator_schedules", "Resources whose schedule is served: not suspended, and not wrong.")
+SCHEDULES_MISSED = Counter(
+    "bascule_operator_schedules_missed", "Due times that passed without a run.", ["kind", "reason"]
+)
+SCHEDULE_LATE_SECONDS = Histogram(
+    "bascule_operator_schedule_late_seconds",
+    "From the time that a run was due to its start.",
+    ["kind"],
+    buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
+)
 RUN_SECONDS = Histogram(
     "bascule_operator_run_seconds",
     "Time of a run from its start to its end.",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
+from bascule_api.conditions import ConditionStatus, ConditionType, Reason
 from bascule_api.procedures import Procedure
 from bascule_api.tenants import Tenant
 from bascule_operator.decisions.tags import Published, published_of
@@ -72,6 +74,27 @@ def live_workflow(status: Json) -> str | None:
     return str(undo["workflowId"]) if undo.get("state") == "Running" and undo.get("workflowId") else None
 
 
+def due_at(body: Json) -> datetime | None:
+    """When the resource's schedule is due, or has been since; None where there is none, or where it is held."""
+    found = ((body.get("status") or {}).get("schedule") or {}).get("next")
+    if not found or (body.get("spec") or {}).get("suspend"):
+        return None
+    due = datetime.fromisoformat(str(found))
+    return due if due.tzinfo else due.replace(tzinfo=UTC)
+
+
+def _blocked(status: Json) -> bool:
+    """Whether something keeps a run from starting now, or would when it is due."""
+    said = status.get("conditions") or []
+    held = any(
+        item["type"] == _SCHEDULED and item["status"] == _FALSE and item["reason"] != _SUSPENDED for item in said
+    )
+    return held or bool(status.get("blocked"))
+
+
+_SCHEDULED, _FALSE, _SUSPENDED = ConditionType.SCHEDULED, ConditionStatus.FALSE, Reason.SUSPENDED
+
+
 @dataclass(frozen=True)
 class Entry:
     """A resource as last seen, with what is asked of it often."""
@@ -82,6 +105,8 @@ class Entry:
     uid: str
     live: LiveRun | None = None
     blocked: bool = False
+    due: datetime | None = None
+    """When its schedule is due."""
     deleting: bool = False
     tenant: str = ""
     tags: frozenset[tuple[str, str]] = frozenset()
@@ -105,7 +130,8 @@ class Entry:
             version=_version(body),
             uid=str(metadata.get("uid", "")),
             live=_live(key, str(metadata.get("uid", "")), status),
-            blocked=bool(status.get("blocked")),
+            blocked=_blocked(status),
+            due=due_at(body),
             deleting="deletionTimestamp" in metadata,
             tenant=str(run.get("tenant", "")),
             tags=frozenset((published.get("repository", ""), tag["name"]) for tag in published.get("tags", [])),
@@ -114,10 +140,16 @@ class Entry:
 
 
 class Store:
-    """Resources, Tenants and Procedures as last seen. `platform_changed` is told of every change of the latter two."""
+    """Resources, Tenants and Procedures as last seen. `platform_changed` is told of every change of the latter two,
+    `due` when a resource's schedule is due, or that it has none (any more)."""
 
-    def __init__(self, platform_changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        platform_changed: Callable[[], None] = lambda: None,
+        due: Callable[[Key, datetime | None], None] = lambda *_: None,
+    ) -> None:
         self._platform_changed = platform_changed
+        self._due = due
         self._entries: dict[Key, Entry] = {}
         self._blocked: set[Key] = set()
         self._tenants: dict[str, Tenant] = {}
@@ -131,8 +163,9 @@ class Store:
         if known and known.uid == body["metadata"].get("uid", "") and known.version >= _version(body):
             return False
         entry = Entry.of(key, body)
-        self.remove(key)
+        self._forget(key)
         self._entries[key] = entry
+        self._due(key, entry.due)
         for tag in entry.tags:
             self._by_tag[tag].add(key)
         if entry.live:
@@ -157,9 +190,14 @@ class Store:
     def remove(self, key: Key, uid: str = "") -> None:
         """Forget the object; with `uid` only that one, and not what has the same name since."""
         entry = self._entries.get(key)
-        if entry is None or (uid and entry.uid != uid):
+        if entry is not None and uid in ("", entry.uid):
+            self._forget(key)
+            self._due(key, None)
+
+    def _forget(self, key: Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
             return
-        del self._entries[key]
         self._blocked.discard(key)
         for tag in entry.tags:
             self._by_tag[tag].discard(key)

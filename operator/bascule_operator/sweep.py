@@ -17,7 +17,7 @@ from bascule_operator.decisions.tenants import serves
 from bascule_operator.errors import OperatorError
 from bascule_operator.reconcilers.served import SERVED
 from bascule_operator.reconcilers.world import World, place_of
-from bascule_operator.store import Json, Key, key_of, live_workflow
+from bascule_operator.store import Json, Key, due_at, key_of, live_workflow
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,15 @@ class Sweep:
                 key = key_of(kind, body)
                 found.add(key)
                 news = self._world.store.put(key, body)
-                if kind != "Procedure" and (kind == "Tenant" or restless(body) or (news and key not in known)):
+                if kind != "Procedure" and (kind == "Tenant" or self._restless(body) or (news and key not in known)):
                     self._world.queue.add(key)
             for missing in known - found:
                 await self._missing(missing)
         await self._undecided()
+
+    def _restless(self, body: Json) -> bool:
+        due = due_at(body)
+        return restless(body) or (due is not None and due <= self._world.clock())
 
     async def _undecided(self) -> None:
         """Approvals are not remembered: most are decided, and then never looked at again."""

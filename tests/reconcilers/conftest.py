@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -65,7 +65,9 @@ class Lab:
 
     # the operator
 
-    async def start_operator(self, **settings: Any) -> Bridge:
+    async def start_operator(
+        self, clock: Callable[[], datetime] = lambda: datetime.now(UTC), **settings: Any
+    ) -> Bridge:
         """An operator in this loop, for this test's resources only."""
         values = Settings(
             temporal_address=self.plane.temporal_address,
@@ -77,7 +79,7 @@ class Lab:
         )
         kube = await self.plane.operator_kube()
         self._kubes.append(kube)
-        bridge = Bridge(values, kube, Temporal(values.temporal_address, self.plane.keyring))
+        bridge = Bridge(values, kube, Temporal(values.temporal_address, self.plane.keyring), clock=clock)
         stop = asyncio.Event()
         self.bridges.append(asyncio.create_task(bridge.run(stop)))
         self.stops.append(stop)

@@ -55,6 +55,7 @@ async def test_cron_is_accepted(lab: Lab, cron: str) -> None:
         pytest.param({"cron": "0 0 * * 8"}, "day of week: wants *", id="weekday 8"),
         pytest.param({"cron": "0 0 * * MO"}, "day of week: wants *", id="a weekday of two letters"),
         pytest.param({"cron": "*/0 3 * * *"}, "minute: wants *", id="a step of nothing"),
+        pytest.param({"cron": "0 3 * * MON#2/3"}, "day of week: wants *", id="a step through nothing"),
         pytest.param({"cron": "1,,2 3 * * *"}, "minute: wants *", id="an empty item"),
         pytest.param({"cron": "٣ 3 * * *"}, "minute: wants *", id="digits of another script"),
         pytest.param({"cron": "@reboot"}, "of the names there are", id="@reboot"),

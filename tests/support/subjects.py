@@ -67,8 +67,16 @@ class ABuild(AResource):
         """Its revision is another one now."""
         return self.with_spec(publish={"repository": "registry.example.com/acme/other", "tags": ["v1"]})
 
-    def scheduled(self) -> ABuild:
-        return self.with_spec(schedule={"cron": "0 3 * * *"})
+    def scheduled(self, cron: str = "0 3 * * *", **schedule: Any) -> ABuild:
+        return self.with_spec(schedule={"cron": cron} | schedule)
+
+    def due(self, following: str, cron: str = "0 3 * * *", zone: str = "Etc/UTC", **changes: Any) -> ABuild:
+        """Its schedule was seen, and nothing was made yet of the due times from that one on."""
+        told = {"timetable": f"{cron} {zone}", "next": following} | changes
+        return self.saying(schedule=told, observedGeneration=1)
+
+    def created(self, at: str) -> ABuild:
+        return self.with_metadata(creationTimestamp=at)
 
     def requested(self, value: str = "r1") -> ABuild:
         return self._annotated(names.REQUESTED_AT, value)
@@ -97,7 +105,7 @@ class ABuild(AResource):
         return made.saying(phase="Pending")
 
     def finished(self, phase: Phase = Phase.SUCCEEDED, compensation: str = "NothingToDo", **changes: Any) -> ABuild:
-        made = self.running(outcome=str(phase), finishedAt="2026-11-22T11:55:00Z", **changes)
+        made = self.running(**{"outcome": str(phase), "finishedAt": "2026-11-22T11:55:00Z"} | changes)
         run = made.body["status"]["run"]
         past = {name: run[name] for name in ("number", "revision", "trigger")} | {"phase": str(phase)}
         return made.saying(phase=str(phase), compensation={"state": compensation}, history=[past])

@@ -43,7 +43,7 @@ def question(item: Item, waits: WaitingFor, decision: Decision, approver: Approv
         ("gate", waits.gate),
         ("subject", waits.subject),
         ("detail", waits.detail if waits.subject not in waits.detail else ""),
-        *details.facts(item),
+        *details.facts(item, now),
         ("since", moment(waits.since, now)),
         ("until", moment(waits.until, now)),
         ("you", approver.name),

@@ -1,28 +1,44 @@
-"""What is particular to a kind, as labelled facts. Pure: a kind without an entry simply has none."""
+"""What is particular to a resource or its kind, as labelled facts. Pure: a kind without an entry simply has none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from pydantic import ValidationError
 
 from bascule_api.image_builds import ImageBuildStatus
 from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetsStatus
 from bascule_cli.resources import Item
+from bascule_cli.views.wording import moment
 
 Facts = list[tuple[str, str]]
 _TARGETS = 3
 """How many targets of each sort are named here; `campaign show` has more."""
 
 
-def facts(item: Item) -> Facts:
+def facts(item: Item, now: datetime) -> Facts:
     """Labels and values, with what is not known left out."""
     of_kind = _KINDS.get(item.kind.kind)
     try:
         found = of_kind(item) if of_kind else []
     except ValidationError:
+        found = []
+    return [(label, value) for label, value in [*found, *_schedule(item, now)] if value]
+
+
+def _schedule(item: Item, now: datetime) -> Facts:
+    schedule = item.status.schedule
+    if schedule is None:
         return []
-    return [(label, value) for label, value in found if value]
+    why = f" ({schedule.missed_reason})" if schedule.missed_reason else ""
+    last_missed = f", the last {moment(schedule.missed_at, now)}{why}" if schedule.missed_at else ""
+    return [
+        ("schedule", schedule.timetable),
+        ("next", moment(schedule.next, now)),
+        ("last due", moment(schedule.last, now)),
+        ("missed", f"{schedule.missed}{last_missed}" if schedule.missed else ""),
+    ]
 
 
 def _image_build(item: Item) -> Facts:

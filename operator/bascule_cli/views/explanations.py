@@ -73,7 +73,7 @@ def _facts(item: Item, first: Finding, now: datetime, width: int | None) -> list
             rows.append(_fact(f"{step.name} says", step.message))
     if compensation is not None and compensation.left:
         rows.append(_fact("left", ", ".join(compensation.left)))
-    rows += [_fact(label, value) for label, value in details.facts(item)]
+    rows += [_fact(label, value) for label, value in details.facts(item, now)]
     if item.status.run is not None and item.status.run.url:
         rows.append(_fact("workflow", item.status.run.url))
     return _wrapped(rows, width)

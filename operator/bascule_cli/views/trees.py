@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.text import Text
 
@@ -107,12 +107,16 @@ def _since(item: Item) -> datetime | None:
 
 
 def _says(item: Item) -> str:
-    ready = item.condition(ConditionType.READY)
+    # While it waits for its schedule, nothing is said of Ready.
+    says = item.condition(ConditionType.READY) or item.condition(ConditionType.SCHEDULED)
     if item.unreadable:
         return item.unreadable
-    if ready is None or not item.seen:
+    if says is None or not item.seen:
         return "the operator has not looked at it yet"
-    return ready.message or ready.reason
+    due = item.status.schedule.next if item.status.schedule else None
+    if says.type == ConditionType.SCHEDULED and says.status is ConditionStatus.TRUE and due is not None:
+        return f"the next run is due at {due.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return says.message or says.reason
 
 
 def expanded(item: Item) -> bool:
@@ -124,7 +128,7 @@ def _branches(item: Item, look: Look) -> list[list[Text]]:
     rows = [_step(step, item, look) for step in _shown(item, look)]
     rows += _compensation(item, look)
     if look.wide:
-        rows += [_fact(look, label, value) for label, value in details.facts(item)]
+        rows += [_fact(look, label, value) for label, value in details.facts(item, look.now)]
     for place, row in enumerate(rows):
         guide = look.glyphs.last if place == len(rows) - 1 else look.glyphs.branch
         at = 1 if look.namespaces else 0

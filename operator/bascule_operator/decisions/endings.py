@@ -9,7 +9,7 @@ from bascule_api.conditions import CompensationState, ConditionStatus, Condition
 from bascule_api.failures import Failure, FailureType
 from bascule_api.progress import RunResult
 from bascule_api.runs import CompensationStatus, PastRun, ProgressStatus, RunRecord, RunStatus, StepStatus
-from bascule_operator.decisions.conditions import RUN_LIFE, Says, ready, stalled, working
+from bascule_operator.decisions.conditions import RUN_LIFE, Says, ready, stalled
 from bascule_operator.decisions.status import execution, said
 from bascule_operator.decisions.subjects import Subject
 from bascule_operator.decisions.views import Closed, RunView
@@ -138,7 +138,8 @@ def settled(subject: Subject, now: datetime) -> RunStatus:
     """The status of a resource whose last run is over and which wants nothing else, or may not have it yet."""
     status, run = subject.status, subject.status.run
     if run is None or run.outcome is None:
-        return said(subject, working(Reason.SCHEDULED, _SCHEDULED), now, phase=Phase.PENDING)
+        # It waits for its schedule, and for nobody: kstatus takes a resource without Ready for a current one.
+        return said(subject, [], now, phase=Phase.PENDING)
     says = _outcome(subject, run)
     return said(subject, [*says, *_compensated(status)], now, replaces=AFTER, phase=run.outcome)
 
@@ -147,6 +148,8 @@ def _outcome(subject: Subject, run: RunRecord) -> list[Says]:
     status = subject.status
     if status.compensation is not None and not status.compensation.state.settled:
         return stalled(*_unsettled(subject, run, status.compensation))
+    if subject.scheduled and subject.differs_from(run.revision):
+        return []  # the spec's own run waits for its schedule, and says neither this nor that of it until then
     match run.outcome:
         case Phase.SUCCEEDED:
             return ready(Reason.SUCCEEDED, f"run {run.number} succeeded")
@@ -154,12 +157,6 @@ def _outcome(subject: Subject, run: RunRecord) -> list[Says]:
             return stalled(Reason.CANCELLED, _cancelled(status, run))
         case _:
             return stalled(*_failed(status))
-
-
-_SCHEDULED = (
-    "spec.schedule is set: nothing starts when applied, and this version serves no schedules yet; "
-    f"request a run with the annotation {names.REQUESTED_AT}"
-)
 
 
 def _cancelled(status: RunStatus, run: RunRecord) -> str:

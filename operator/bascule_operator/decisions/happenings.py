@@ -15,8 +15,10 @@ from bascule_api.conditions import (
 )
 from bascule_api.patch_campaign_status import FailedTarget, PatchCampaignStatus
 from bascule_api.runs import RunRecord, RunStatus
+from bascule_api.schedules import MissReason
 from bascule_operator.decisions.conditions import find
-from bascule_operator.decisions.wording import step_words
+from bascule_operator.decisions.schedules import COUNTED
+from bascule_operator.decisions.wording import stamp, step_words
 
 NOTE_LIMIT = 1000
 
@@ -32,7 +34,14 @@ class Happening:
 
 def happenings(old: RunStatus, new: RunStatus) -> list[Happening]:
     """What happened between two statuses of one resource."""
-    return [*_steps(old, new), *_targets(old, new), *_finished(old, new), *_compensation(old, new), *_said(old, new)]
+    return [
+        *_steps(old, new),
+        *_targets(old, new),
+        *_finished(old, new),
+        *_compensation(old, new),
+        *_missed(old, new),
+        *_said(old, new),
+    ]
 
 
 def started(run: RunRecord) -> Happening:
@@ -106,6 +115,30 @@ def _compensation(old: RunStatus, new: RunStatus) -> list[Happening]:
             return [Happening("Compensating", f"run {number}: taking back {what}, attempt {max(1, again)}")]
         case _:
             return []
+
+
+def missed(old: RunStatus, new: RunStatus) -> int:
+    """How many due times were missed between two statuses."""
+    before = old.schedule.missed if old.schedule else 0
+    return max(0, new.schedule.missed - before) if new.schedule else 0
+
+
+_WHY_MISSED = {
+    MissReason.UNFINISHED: "a run was not over yet",
+    MissReason.LATE: "nothing could be started within spec.schedule.startingDeadline",
+    MissReason.OVERTAKEN: "only the latest of those that are due at once is run",
+    MissReason.COMPENSATION_FAILED: "what the last run left is not taken back yet",
+}
+
+
+def _missed(old: RunStatus, new: RunStatus) -> list[Happening]:
+    number, schedule = missed(old, new), new.schedule
+    if not number or schedule is None or schedule.missed_reason is None:
+        return []
+    many = "100 or more" if number >= COUNTED else str(number)
+    what = "the run" if number == 1 else f"{many} runs, the last of them"
+    why = _WHY_MISSED[schedule.missed_reason]
+    return [Happening("ScheduleMissed", f"{what} due at {stamp(schedule.missed_at)} did not start: {why}", True)]
 
 
 _TROUBLE = frozenset(

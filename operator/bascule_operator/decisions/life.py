@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from urllib.parse import quote
 
 from bascule_api import names
 from bascule_api.runs import CancelCause, OnDelete, RunRecord, RunStatus, Trigger
-from bascule_operator.decisions import endings, starts, status, undoing
+from bascule_operator.decisions import endings, schedules, starts, status, undoing
 from bascule_operator.decisions.moves import (
     AddFinalizer,
     CancelRun,
@@ -29,6 +30,7 @@ from bascule_operator.decisions.views import Grounds, Problem, RunState, RunView
 
 def decide(observed: Observed) -> Decision:
     """Choose the next single step that moves the resource towards what it wants."""
+    observed = schedules.brought_up(observed)
     subject = observed.subject
     if undoing.is_forced(subject):
         return undoing.let_go(observed)
@@ -71,6 +73,9 @@ def _absent(observed: Observed, run: RunRecord) -> Decision:
     if starts.cancel_cause(subject) is CancelCause.REQUESTED:
         marked = _marked(subject, CancelCause.REQUESTED)
         return Project(endings.ended(marked, endings.never_ran(), observed.view, observed.now), then=True)
+    if late := schedules.too_late(subject, run, observed.now):
+        missed = _marked(schedules.never_started(subject), CancelCause.MISSED, late)
+        return Project(endings.ended(missed, endings.never_ran(), observed.view, observed.now), then=True)
     return _intend(observed, run.trigger, run.number)
 
 
@@ -98,11 +103,12 @@ def _open(observed: Observed, run: RunRecord) -> Decision:
     return Project(status.running(subject, view, observed.now), again=next_look(view, ending=ending))
 
 
-def _marked(subject: Subject, cause: CancelCause) -> Subject:
+def _marked(subject: Subject, cause: CancelCause, reason: str = "") -> Subject:
     """Why the run is cancelled, in the status before the cancellation is sent: a crash between forgets nothing."""
     run = subject.unfinished
     assert run is not None  # noqa: S101 - only unfinished runs are cancelled
-    reason = subject.meta.annotations.get(names.CANCEL, "")[:256] if cause is CancelCause.REQUESTED else ""
+    if cause is CancelCause.REQUESTED:
+        reason = subject.meta.annotations.get(names.CANCEL, "")[:256]
     update: dict[str, object] = {"run": run.model_copy(update={"cancel_cause": cause, "cancel_reason": reason})}
     if cause is CancelCause.REQUESTED:
         update["handled"] = subject.handled.model_copy(update={"cancel": subject.cancel})
@@ -181,7 +187,9 @@ def _idle(observed: Observed) -> Decision:
         return undoing.held(observed)
     if subject.spec is None:
         return Project(status.rejected(subject, subject.invalid, now))
-    trigger = starts.wanted(subject)
+    if wrong := schedules.problem(subject):
+        return Project(status.rejected(subject, wrong, now))
+    trigger = Trigger.SCHEDULE if schedules.due(subject, now) else starts.wanted(subject)
     if trigger is None:
         return Project(endings.settled(_uncancelled(subject), now))
     return _intend(observed, trigger, starts.next_number(subject))
@@ -198,6 +206,7 @@ def _uncancelled(subject: Subject) -> Subject:
 def _intend(observed: Observed, trigger: Trigger, number: int) -> Decision:
     """Write the intent, or start the run whose intent is written."""
     subject, now, grounds = observed.subject, observed.now, observed.grounds
+    due = schedules.due(subject, now) if trigger is Trigger.SCHEDULE else None
     if subject.spec is None:
         return Project(status.rejected(subject, subject.invalid, now))
     if subject.suspended:
@@ -207,7 +216,7 @@ def _intend(observed: Observed, trigger: Trigger, number: int) -> Decision:
         return Project(status.throttled(subject, throttle, now), again=(throttle.until - now).total_seconds() + 0.1)
     if isinstance(grounds, Problem):
         waits = status.blocked(subject, grounds, now)
-        return Project(waits, again=status.until_rejected(waits, now))
+        return Project(waits, again=_next_change(status.until_rejected(waits, now), due, now))
     if not observed.fresh:
         return Look(fresh=True)
     if not subject.finalized:
@@ -215,8 +224,15 @@ def _intend(observed: Observed, trigger: Trigger, number: int) -> Decision:
     intent = _record(observed, grounds, trigger, number)
     if _written(subject, intent):
         return StartRun(identity_of(subject, intent), intent, grounds)
+    subject = schedules.taken_up(subject, due, now) if due else subject
     handled = starts.handled_by_start(subject, trigger, now)
     return Project(status.intended(subject, intent, handled, now), then=True, urgent=True)
+
+
+def _next_change(rejected: float | None, due: schedules.Due | None, now: datetime) -> float | None:
+    """Seconds until time alone changes what keeps a run from starting, or that it is wanted."""
+    late = (due.until - now).total_seconds() + 1 if due else None
+    return min((wait for wait in (rejected, late) if wait is not None), default=None)
 
 
 def _written(subject: Subject, intent: RunRecord) -> bool:

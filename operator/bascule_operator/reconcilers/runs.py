@@ -11,7 +11,7 @@ from bascule_api import names
 from bascule_api.conditions import Reason
 from bascule_api.progress import Desired, UndoResult
 from bascule_api.runs import RunRecord, RunStatus
-from bascule_operator import apply, metrics, observe
+from bascule_operator import apply, observe
 from bascule_operator.connections.temporal import Place
 from bascule_operator.decisions import life, moves
 from bascule_operator.decisions.grounds import find_grounds
@@ -29,7 +29,7 @@ from bascule_operator.errors import (
 )
 from bascule_operator.reconcilers.kinds import RunKind
 from bascule_operator.reconcilers.readings import Readings
-from bascule_operator.reconcilers.telling import concerning, finished
+from bascule_operator.reconcilers.telling import began, concerning, finished, scheduled
 from bascule_operator.reconcilers.undos import Undos
 from bascule_operator.reconcilers.world import News, World
 from bascule_operator.store import Json, Key
@@ -223,6 +223,7 @@ class RunsReconciler:
             # A new intent: nothing of it can have started, and where it did, the start says so.
             now.view = RunView(state=RunState.ABSENT, described=True)
         finished(key, subject, ended)
+        scheduled(key, subject.status, new)
         self._tell(key, now.body, subject.status, new, happened)
         return not decision.then, decision.again
 
@@ -272,7 +273,7 @@ class RunsReconciler:
         start = apply.start_run(self._world.temporal, self._place(run), run.workflow_id, decision.identity, message)
         if not await self._begun("run", start, now, subject, extra):
             return False, None
-        metrics.RUNS_STARTED.labels(self._kind.kind, run.tenant).inc()
+        began(key, subject, run, self._world.clock())
         self._world.recorder.record(key, now.body, started(run))
         return True, moves.STARTED_SECONDS
 

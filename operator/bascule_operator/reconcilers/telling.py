@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 
 from bascule_api.conditions import StepState
 from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetsStatus
-from bascule_api.runs import RunStatus, StepStatus
+from bascule_api.runs import RunRecord, RunStatus, StepStatus, Trigger
 from bascule_operator import metrics
 from bascule_operator.decisions import moves
+from bascule_operator.decisions.happenings import missed
 from bascule_operator.decisions.subjects import Subject, watched
+from bascule_operator.decisions.wording import stamp
 from bascule_operator.store import Key
 from bascule_telemetry import traces
 from bascule_telemetry.logs import about
@@ -70,6 +73,23 @@ def finished(key: Key, subject: Subject, ended: RunStatus) -> None:
             _measure(key.kind, step)
         if isinstance(ended, PatchCampaignStatus) and ended.targets is not None:
             _count(tenant, ended.targets)
+
+
+def scheduled(key: Key, old: RunStatus, new: RunStatus) -> None:
+    """Count the due times that were missed between two statuses."""
+    number, schedule = missed(old, new), new.schedule
+    if number and schedule is not None and schedule.missed_reason is not None:
+        metrics.SCHEDULES_MISSED.labels(key.kind, schedule.missed_reason).inc(number)
+        extra = {"missed": number, "reason": schedule.missed_reason, "due": stamp(schedule.missed_at)}
+        log.warning("due times passed without a run", extra={"resource": str(key)} | extra)
+
+
+def began(key: Key, subject: Subject, run: RunRecord, now: datetime) -> None:
+    """Tell of a run that was started."""
+    metrics.RUNS_STARTED.labels(key.kind, run.tenant).inc()
+    due = subject.handled.scheduled_for
+    if run.trigger is Trigger.SCHEDULE and due is not None:
+        metrics.SCHEDULE_LATE_SECONDS.labels(key.kind).observe(max(0.0, (now - due).total_seconds()))
 
 
 def _count(tenant: str, targets: TargetsStatus) -> None:

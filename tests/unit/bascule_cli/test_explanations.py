@@ -279,5 +279,5 @@ def test_nothing_hostile_gets_through(name: str) -> None:
 _CLOSED = re.findall(
     r"\w+",
     "type status state phase kind trigger reason outcome digest log signature provenance sbom at retryable cancelCause "
-    "lastTransitionTime startedAt finishedAt since until deadline scheduledFor reruns effects source",
+    "lastTransitionTime startedAt finishedAt since until deadline scheduledFor reruns effects source missedReason",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from bascule_api.conditions import Phase
@@ -114,3 +115,26 @@ def test_the_end_of_an_object_does_not_forget_another_of_its_name() -> None:
     assert store.get(KEY) is not None
     store.remove(KEY, "second")
     assert store.get(KEY) is None
+
+
+def test_schedules_are_told_as_long_as_they_are_served() -> None:
+    told: list[tuple[str, datetime | None]] = []
+    store = Store(due=lambda key, due: told.append((key.name, due)))
+    waits = build().scheduled().due("2026-11-23T03:00:00Z")
+    store.put(KEY, versioned(waits, 1))
+    store.put(KEY, versioned(waits.suspended(), 2))
+    store.put(KEY, versioned(waits, 3))
+    store.put(KEY, versioned(build(), 4))
+    store.put(KEY, versioned(waits, 5))
+    store.remove(KEY, "another")
+    store.remove(KEY)
+    due = datetime(2026, 11, 23, 3, tzinfo=UTC)
+    assert told == [("web", due), ("web", None), ("web", due), ("web", None), ("web", due), ("web", None)]
+
+
+def test_what_would_be_in_the_way_of_a_due_run_is_looked_at_again_when_the_platform_changes() -> None:
+    for reason, waits in (("ProcedureNotFound", [KEY]), ("Suspended", [])):
+        store = Store()
+        said = {"type": "Scheduled", "status": "False", "reason": reason, "lastTransitionTime": "2026-11-22T12:00:00Z"}
+        store.put(KEY, versioned(build().scheduled().saying(conditions=[said]), 1))
+        assert store.blocked == waits

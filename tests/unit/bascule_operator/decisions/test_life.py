@@ -62,10 +62,17 @@ TABLE = [
     pytest.param(
         observed(build().finished(Phase.FAILED).requested()), INTENDED_2, id="a request after a failed run, too"
     ),
-    pytest.param(observed(build().scheduled()), ("says", Phase.PENDING, Reason.SCHEDULED, 0), id="a schedule: not now"),
+    pytest.param(observed(build().scheduled()), ("says", Phase.PENDING, None, 0), id="a schedule: not now"),
     pytest.param(observed(build().scheduled().requested()), INTENDED_1, id="a schedule and a request"),
     pytest.param(
-        observed(build().finished().scheduled().edited()), NOTHING, id="a schedule: another revision starts nothing"
+        observed(build().finished().scheduled().edited()),
+        ("says", Phase.SUCCEEDED, None, 1),
+        id="a schedule: another revision starts nothing, and is not said to have succeeded",
+    ),
+    pytest.param(
+        observed(build().finished().scheduled("58 11 * * *").due("2026-11-22T11:58:00Z", "58 11 * * *")),
+        INTENDED_2,
+        id="a schedule is due",
     ),
     pytest.param(observed(build().finished()), NOTHING, id="nothing differs"),
     pytest.param(observed(build().finished().handling(request="r1").requested()), NOTHING, id="a request once handled"),
