@@ -54,6 +54,15 @@ class Duration(str):
         return hash(self.seconds)
 
     @classmethod
+    def of(cls, seconds: int) -> Self:
+        """The length of time as people write it: `1d2h`, `4m12s`, `0s`."""
+        parts = []
+        for unit, size in _UNITS.items():
+            number, seconds = divmod(seconds, size)
+            parts += [f"{number}{unit}"] if number else []
+        return cls("".join(parts) or "0s")
+
+    @classmethod
     def checked(cls, text: str) -> Self:
         """The length of time. Raises ValueError when no timer could be set to it."""
         made = cls(text)

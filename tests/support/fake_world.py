@@ -311,6 +311,8 @@ class World:
         self.logs = FakeLogs(self.troubles)
         self.policy = FakePolicy()
         self.audit = FakeAudit()
+        self.drills: list[object] = []
+        """Holders of the activities of drills."""
         self.objects.add(
             secret("signing-key", "signing", {"cosign.key": "private", "cosign.password": "canary-secret"})
         )

@@ -83,6 +83,7 @@ def worker_of(runs: Runs, world: World) -> Worker:
         keyring=Keyring.generate(),
         ports=world.ports(),
         targets=world.target_ports(),
+        drills=world.drills,
         policy=lambda _: world.policy,
         audit=world.audit,
         grace=timedelta(0),

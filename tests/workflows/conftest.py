@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bascule_codec import Keyring, data_converter
+from tests.support.drill_runs import Drills
+from tests.support.drills import Drilled
 from tests.support.fake_world import World
 from tests.support.runs import Runs
 from tests.support.temporal import serving_runs
@@ -15,6 +17,18 @@ from tests.support.temporal import serving_runs
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.fixture
+def drilled() -> Drilled:
+    return Drilled()
+
+
+@pytest.fixture
+async def drills(drilled: Drilled) -> AsyncIterator[Drills]:
+    """Starts drills and tells how they went, in a world that plays their activities."""
+    async with serving_runs(drilled, data_converter(Keyring.generate(), "default")) as started:
+        yield Drills(started)
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ from bascule_workers.decoding import UndecodableInputError, strict_about_inputs
 from bascule_workers.interceptors import StepInterceptor
 from bascule_workers.ports.audit import Audit
 from bascule_workers.ports.policy import Policy
+from bascule_workers.workflows.dr_drill_undos import DRDrillUndoWorkflow
+from bascule_workers.workflows.dr_drills import DRDrillWorkflow
 from bascule_workers.workflows.image_builds import ImageBuildUndoWorkflow, ImageBuildWorkflow
 from bascule_workers.workflows.patch_batches import PatchBatchWorkflow
 from bascule_workers.workflows.patch_campaign_undos import PatchCampaignUndoWorkflow
@@ -43,6 +45,8 @@ WORKFLOWS: list[type] = [
     PatchCampaignWorkflow,
     PatchBatchWorkflow,
     PatchCampaignUndoWorkflow,
+    DRDrillWorkflow,
+    DRDrillUndoWorkflow,
 ]
 """Every kind's workflow, and what takes it back."""
 MAX_BACKOFF_SECONDS = 30.0

@@ -49,6 +49,12 @@ class ApprovalGate:
         )
 
     @property
+    def approval(self) -> ApprovalMessage | None:
+        """Who opened the gate; None while nobody has."""
+        decision = self._decision
+        return decision if decision and decision.decision == Decision.APPROVE else None
+
+    @property
     def rejection(self) -> Failure | None:
         if self._decision is None or self._decision.decision == Decision.APPROVE:
             return None

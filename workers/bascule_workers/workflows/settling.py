@@ -85,7 +85,7 @@ class Settling:
             if self._is_late(run):
                 self._give_up(entry, report.reason)
                 return
-            request = request.model_copy(update={"note": report.reason or "running"})
+            request = request.model_copy(update={"note": report.reason or "running", "cursor": report.cursor})
             await workflow.sleep(self._wait(run, max(1, report.again_after)))
 
     def _give_up(self, entry: Counterweight, why: str) -> None:

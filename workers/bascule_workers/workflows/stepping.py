@@ -118,15 +118,19 @@ class Stepping(Repeating):
         if self._desired.suspended:
             await self.parked(lambda: not self._desired.suspended)
 
-    async def approved(self, gate: str, subject: str, spec: ApprovalSpec) -> None:
-        """Wait until a person has approved the subject. Raises Ended when it is rejected, or too late."""
+    async def approved(self, gate: str, subject: str, spec: ApprovalSpec) -> ApprovalMessage | None:
+        """Wait until a person has approved the subject: returns the approval; None where none is asked for.
+
+        Raises Ended when it is rejected, or too late.
+        """
         if not spec.required:
-            return
+            return None
         await self._boundary()
         self._gate = ApprovalGate(gate, subject, spec.timeout.seconds)
         try:
             while not self._gate.decided:
                 await self._at_gate(self._gate)
+            return self._gate.approval
         finally:
             self._gate = self._waiting = None
             self.touch()
