@@ -24,7 +24,7 @@ class Rule(Protocol):
 
     @property
     def scope(self) -> str:
-        """Cluster, Nodes, OwnNamespace, StepsNamespace or TenantNamespace."""
+        """Cluster, Nodes, OwnNamespace, StepsNamespace, VeleroNamespace or TenantNamespace."""
 
     @property
     def api_group(self) -> str: ...
@@ -75,12 +75,17 @@ def _yaml_rules(rules: Iterable[Rule]) -> str:
     return "\n".join(lines)
 
 
-def _role(account: str, rules: Sequence[Rule], *, cluster: bool, part: str = "") -> str:
-    """A role with its binding to `account`, or nothing where it would be empty. `part`: what its name ends with."""
+def _role(
+    account: str, rules: Sequence[Rule], *, cluster: bool, part: str = "", where: str = ".Release.Namespace"
+) -> str:
+    """A role with its binding to `account`, or nothing where it would be empty.
+
+    `part`: what its name ends with; `where`: the chart's expression for the namespace that it holds in.
+    """
     if not rules:
         return ""
     prefix = "Cluster" if cluster else ""
-    namespace = "" if cluster else "\n  namespace: {{ .Release.Namespace }}"
+    namespace = "" if cluster else f"\n  namespace: {{{{ {where} }}}}"
     metadata = f"""\
 metadata:
   name: {account}{part}{namespace}
@@ -116,7 +121,11 @@ def chart_roles(account: str, source: str, rules: Sequence[Rule]) -> str:
     nodes = _role(account, _of_scope(rules, "Nodes"), cluster=True, part="-nodes")
     if nodes:
         nodes = f"{{{{- if .Values.worker.patchesNodes }}}}\n{nodes}{{{{- end }}}}\n"
-    return note + cluster + own + nodes
+    namespace = ".Values.drills.veleroNamespace"
+    velero = _role(account, _of_scope(rules, "VeleroNamespace"), cluster=False, part="-velero", where=namespace)
+    if velero:
+        velero = f"{{{{- if {namespace} }}}}\n{velero}{{{{- end }}}}\n"
+    return note + cluster + own + nodes + velero
 
 
 def _python_rules(name: str, rules: Iterable[Rule]) -> str:

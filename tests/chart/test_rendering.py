@@ -12,6 +12,7 @@ import yaml
 
 from bascule_api.parameters import parameter_errors
 from bascule_api.procedures import Procedure, SecurityProfile, Use
+from bascule_workers.plans.velero import RESOURCES
 from hack import gen_crds
 from hack.cluster.handle import Cluster
 from hack.generated import ROOT
@@ -291,3 +292,39 @@ def test_a_platforms_key_without_its_public_half_is_refused(render: Render) -> N
 
 def test_without_a_platforms_key_nothing_of_it_is_rendered(render: Render) -> None:
     assert "platform-key" not in str(render())
+
+
+def test_velero_is_reached_only_where_the_platform_names_it(render: Render) -> None:
+    def of_velero(*values: str) -> set[tuple[str, str, str]]:
+        return {
+            (item["kind"], item["metadata"]["name"], item["metadata"].get("namespace", ""))
+            for item in render(*values)
+            if "velero" in f"{item['metadata']['name']} {item['metadata'].get('namespace', '')}"
+        }
+
+    def told(*values: str) -> list[str]:
+        (worker,) = (
+            item for item in of_kind(render(*values), "Deployment") if item["metadata"]["name"] == "bascule-worker"
+        )
+        (container,) = worker["spec"]["template"]["spec"]["containers"]
+        return [item["value"] for item in container["env"] if item["name"] == "BASCULE_VELERO_NAMESPACE"]
+
+    assert of_velero() == set()
+    assert told() == []
+    assert of_velero("drills.veleroNamespace=velero") == {
+        ("ConfigMap", "bascule-drills", "velero"),
+        ("Role", "bascule-worker-velero", "velero"),
+        ("RoleBinding", "bascule-worker-velero", "velero"),
+        ("ValidatingAdmissionPolicy", "bascule-velero", ""),
+        ("ValidatingAdmissionPolicyBinding", "bascule-velero", ""),
+    }
+    assert told("drills.veleroNamespace=velero") == ["velero"]
+
+
+def test_the_policy_allows_the_kinds_that_drills_restore_and_no_others(render: Render) -> None:
+    documents = render("drills.veleroNamespace=velero")
+    (policy,) = (
+        item for item in of_kind(documents, "ValidatingAdmissionPolicy") if item["metadata"]["name"] == "bascule-velero"
+    )
+    kinds = {item["name"]: item["expression"] for item in policy["spec"]["variables"]}["kinds"]
+    assert tuple(re.findall(r"'([a-z.]+)'", kinds)) == RESOURCES

@@ -64,8 +64,9 @@ class FakeVelero:
         async with self.troubles.around("standing"):
             found = self.standings.get(name)
             if found and wait_seconds and not found.over and self.outcome:
-                end = self.now + self.seconds
-                found = replace(found, phase=self.outcome, errors=self.errors, started=self.now, finished=end)
+                begun = max(self.now, found.recovery_point)
+                ends = {"started": begun, "finished": begun + self.seconds}
+                found = replace(found, phase=self.outcome, errors=self.errors, **ends)
                 self.standings[name] = found
             return found
 

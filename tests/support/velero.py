@@ -8,8 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
+from hack import installation
 from hack.cluster.handle import Cluster
 from hack.cluster.velero import Velero
+from hack.generated import ROOT
 
 PATIENCE = 300.0
 WORKLOAD = "web"
@@ -50,10 +54,26 @@ class VeleroSite:
         return self.ended("Backup", name)
 
     def ended(self, kind: str, name: str) -> dict[str, Any]:
-        """Wait until a Backup or Restore has come to its end, whatever it is."""
-        return wait(
-            lambda: found if "completionTimestamp" in (found := self.get(kind, name)).get("status", {}) else None
-        )
+        """Wait until a Backup or Restore has done all that it will do."""
+        return self._once(kind, name, lambda status: "completionTimestamp" in status)
+
+    def over(self, kind: str, name: str) -> dict[str, Any]:
+        """Wait until a Backup or Restore has come to its end, or is refused."""
+        ends = ("Completed", "PartiallyFailed", "Failed", "FailedValidation")
+        return self._once(kind, name, lambda status: status.get("phase") in ends)
+
+    def _once(self, kind: str, name: str, holds: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+        return wait(lambda: found if holds((found := self.get(kind, name)).get("status") or {}) else None)
+
+    def install_from_chart(self, *names: str) -> None:
+        """Apply what the chart has for Velero: its objects of these names."""
+        chart = str(ROOT / "charts/bascule")
+        options = ("--namespace", "bascule-system", "--values", f"{chart}/ci/values.yaml")
+        setting = ("--set", f"drills.veleroNamespace={self.velero.namespace}")
+        text = self.cluster.exec(["helm", "template", "bascule", chart, *options, *setting], check=True).stdout
+        chosen = [item for item in yaml.safe_load_all(text) if item and item["metadata"]["name"] in names]
+        assert {item["metadata"]["name"] for item in chosen} == set(names)
+        installation.apply(self.cluster, *chosen)
 
     def workload(self, namespace: str) -> None:
         """A namespace with a Deployment that reads a ConfigMap and a Secret, and runs."""

@@ -18,6 +18,8 @@ class Scope(StrEnum):
     """The namespace that operator and workers run in."""
     STEPS_NAMESPACE = "StepsNamespace"
     """The steps namespace of each tenant."""
+    VELERO_NAMESPACE = "VeleroNamespace"
+    """Velero's namespace, where drills may restore by it."""
     TENANT_NAMESPACE = "TenantNamespace"
     """Each namespace that a tenant owns."""
 
@@ -72,6 +74,14 @@ RULES = (
         ("secrets", "configmaps"),
         ("get", "list", "create", "delete"),
         "what a run pinned, found by its label when the run is taken back",
+    ),
+    PolicyRule(Scope.VELERO_NAMESPACE, "velero.io", ("backups",), ("get", "list"), "what a drill may restore"),
+    PolicyRule(
+        Scope.VELERO_NAMESPACE,
+        "velero.io",
+        ("restores",),
+        ("get", "list", "watch", "create", "delete"),
+        "drills restore into their own namespaces; a policy says what of that",
     ),
     PolicyRule(
         Scope.TENANT_NAMESPACE,
