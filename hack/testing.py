@@ -30,6 +30,8 @@ TEST_PROGRAMS = {
     "qemu-img": ("qemu-utils", "makes the disk of that machine"),
     "ps": ("procps", "shows whether a tool left processes behind"),
     "/usr/sbin/sshd": ("openssh-server", "serves git by SSH"),
+    "chromium": ("chromium", "shows pages as a person sees them"),
+    "pdftotext": ("poppler-utils", "reads what is printed of them"),
 }
 
 
