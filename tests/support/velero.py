@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,21 @@ class VeleroSite:
 
     def _once(self, kind: str, name: str, holds: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
         return wait(lambda: found if holds((found := self.get(kind, name)).get("status") or {}) else None)
+
+    @contextmanager
+    def switched_off(self) -> Iterator[None]:
+        """Velero's server ends, and is back at the end."""
+        self._scale(0)
+        pods = ("pods", "-l", "deploy=velero", "-n", self.velero.namespace)
+        self.cluster.kubectl("wait", *pods, "--for=delete", f"--timeout={PATIENCE:.0f}s")
+        try:
+            yield
+        finally:
+            self._scale(1)
+            self.cluster.add_velero()
+
+    def _scale(self, replicas: int) -> None:
+        self.cluster.kubectl("scale", "deployment/velero", "-n", self.velero.namespace, f"--replicas={replicas}")
 
     def install_from_chart(self, *names: str) -> None:
         """Apply what the chart has for Velero: its objects of these names."""

@@ -17,7 +17,7 @@ from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.kubernetes_velero import KubernetesVelero
 from bascule_workers.dr_drills import DrillRequest
 from bascule_workers.errors import StepFailedError
-from bascule_workers.plans.velero import Backup, RestoreStanding, failure, render_restore, restore_name
+from bascule_workers.plans.velero import Backup, RestoreStanding, failure, progress, render_restore, restore_name
 from bascule_workers.ports.velero import Velero
 from hack.cluster.handle import Cluster
 from tests.support.fake_velero import FakeVelero
@@ -155,6 +155,39 @@ async def test_a_restore_whose_backup_went_away_is_refused_with_the_reason(real:
     assert standing.phase == "FailedValidation"
     assert "no-such-backup" in standing.message
     assert "no-such-backup" in failure(standing)
+    await removed(real.port, request)
+
+
+async def test_a_restore_waits_for_a_velero_that_is_away_and_may_be_taken_back_meanwhile(real: RealSite) -> None:
+    live, kept, dropped = await real.workload(), drill_request(), drill_request()
+    backup = await real.back_up(live)
+    await real.space(kept.namespace)
+    with real.site.switched_off():
+        for request in (kept, dropped):
+            standing = await real.port.ensure(render_restore(request, backup, live))
+            assert await real.port.standing(standing.name, 1) == standing
+            assert "does its server run" in progress(standing)
+        # Velero has not seen it, so nothing holds it; and its namespace, which there is none of, is never made.
+        await removed(real.port, dropped)
+    standing = await over(real.port, restore_name(kept))
+    assert (standing.phase, standing.recovery_point) == ("Completed", backup.started)
+    spaces = real.site.cluster.kubectl("get", "namespaces", "-o", "name").split()
+    assert f"namespace/{kept.namespace}" in spaces
+    assert f"namespace/{dropped.namespace}" not in spaces
+    await removed(real.port, kept)
+
+
+async def test_a_restore_that_velero_holds_is_named_until_velero_lets_go(real: RealSite) -> None:
+    live, request = await real.workload(), drill_request()
+    backup = await real.back_up(live)
+    await real.space(request.namespace)
+    standing = await real.port.ensure(render_restore(request, backup, live))
+    await over(real.port, standing.name)
+    with real.site.switched_off():
+        for _ in range(3):
+            assert await real.port.delete(standing.run) == [f"Restore velero/{standing.name}"]
+        held = real.site.get("Restore", standing.name)["metadata"]
+        assert held["finalizers"], "it is not stripped"
     await removed(real.port, request)
 
 
