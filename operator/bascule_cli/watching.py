@@ -47,17 +47,19 @@ class Change:
 
 
 class Mirror:
-    """The resources of a scope, kept up to date by watches."""
+    """The resources of a scope, kept up to date by watches; for so many seconds at most."""
 
-    def __init__(self, cluster: Cluster, scope: Scope) -> None:
+    def __init__(self, cluster: Cluster, scope: Scope, seconds: int | None = None) -> None:
         self._cluster = cluster
         self._scope = scope
+        self._seconds = seconds
+        self._deadline = None if seconds is None else time.monotonic() + seconds
         self._changes: queue.SimpleQueue[Change | CliError] = queue.SimpleQueue()
 
     def changes(self) -> Iterator[Change]:
         """Every change, first of all each resource as it is. Ends when all that were named are gone.
 
-        Raises ForbiddenError and the like.
+        Raises ForbiddenError and the like, and CliError TIMED_OUT.
         """
         self._start()
         gone: set[tuple[str, str]] = set()
@@ -96,10 +98,22 @@ class Mirror:
             seen[place] = change
 
     def _next(self, seconds: float | None) -> Change:
-        change = self._changes.get(timeout=seconds)
+        """The next change. Raises queue.Empty after so many seconds, CliError TIMED_OUT when all time is up."""
+        left = None if self._deadline is None else self._deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise self._timed_out()
+        waited = min((limit for limit in (seconds, left) if limit is not None), default=None)
+        try:
+            change = self._changes.get(timeout=waited)
+        except queue.Empty:
+            raise (self._timed_out() if seconds is None else queue.Empty) from None
         if isinstance(change, CliError):
             raise change
         return change
+
+    def _timed_out(self) -> CliError:
+        named = ", ".join(f"{kind} {name}" for kind, name in sorted(self._scope.names)) or "nothing ended"
+        return CliError(ExitCode.TIMED_OUT, f"{named}: not within {self._seconds} s")
 
     def _start(self) -> None:
         for kind in self._scope.kinds:

@@ -20,7 +20,7 @@ import pytest_asyncio
 from tests.support.harness.calls import Point
 from tests.support.harness.campaign import Batch, Found, Lab, all_reached, judge, run, sample, tell
 from tests.support.harness.gate import KILLS, Fault, Kind
-from tests.support.harness.lives import LIVES, TERMINATING
+from tests.support.harness.lives import DELETED_IN, of_kind
 from tests.support.harness.packing import Case, packed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -35,8 +35,9 @@ BROKEN = {
 """What is tried at every call, since a client has to make something of it; of the others a sample."""
 RARE = (Kind.DELAY, Kind.HANG, Kind.THROTTLE, Kind.STALE)
 RARE_ONES = 160
-DELETED_IN = tuple(stage for stage in LIVES["success"].stages if stage not in TERMINATING)
 PARTS = 8
+KINDS = ("ImageBuild", "PatchCampaign")
+FIRST_STAGES = {of_kind(kind)[0].stages[0] for kind in KINDS}
 
 
 def every_fault(found: Found, seed: str) -> list[Fault]:
@@ -55,24 +56,31 @@ async def campaign(
     lab: Lab, request: pytest.FixtureRequest, time_left: Callable[[], float | None]
 ) -> AsyncIterator[Campaign]:
     """All parts of this session, under way: no shard waits for the end of a part."""
-    found = await lab.found()
-    faults = every_fault(found, _seed())
-    cases = packed(faults, _seed())
-    names = len({point.kind for point in found.always})
-    print(f"\n{len(found.always)} calls of {names} names found, {len(faults)} faults in {len(cases)} lives", flush=True)
     functions = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == FILE]
-    chosen = [item.callspec.params["part"] for item in functions if hasattr(item, "callspec")]
-    batches = {part: Batch(cases[part - 1 :: PARTS]) for part in chosen}
+    parameters = [item.callspec.params for item in functions if hasattr(item, "callspec")]
+    chosen = [(found["kind"], found["part"]) for found in parameters if "part" in found]
+    cases = {kind: await _cases(lab, kind) for kind in KINDS if kind in {kind for kind, _ in chosen}}
+    batches = {(kind, part): Batch(cases[kind][part - 1 :: PARTS]) for kind, part in chosen}
     running = asyncio.create_task(run(lab.shards, list(batches.values()), time_left()))
     yield Campaign(batches, running)
     running.cancel()
 
 
+async def _cases(lab: Lab, kind: str) -> list[Case]:
+    found = await lab.found(kind)
+    faults = every_fault(found, _seed())
+    cases = packed(faults, _seed())
+    names = len({point.kind for point in found.always})
+    calls = f"{kind}: {len(found.always)} calls of {names} names found"
+    print(f"\n{calls}, {len(faults)} faults in {len(cases)} lives", flush=True)
+    return cases
+
+
 @dataclass(frozen=True)
 class Campaign:
-    """Every fault at every call, in parts."""
+    """Every fault at every call of each kind, in parts."""
 
-    parts: dict[int, Batch]
+    parts: dict[tuple[str, int], Batch]
     running: asyncio.Task[None]
 
     async def come_to(self, batch: Batch) -> None:
@@ -84,12 +92,15 @@ class Campaign:
 
 
 @pytest.mark.parametrize("part", range(1, PARTS + 1), ids=lambda part: f"part-{part}-of-{PARTS}")
-async def test_a_fault_at_any_call_changes_no_end(campaign: Campaign, part: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_fault_at_any_call_changes_no_end(campaign: Campaign, kind: str, part: int) -> None:
     """SIGKILL, a stop and a replacement; an answer lost, late, old or an error; an edit, a deletion."""
-    await campaign.come_to(campaign.parts[part])
-    tell(f"part {part} of {PARTS}, BASCULE_FAULT_SEED={_seed()}", campaign.parts[part].tally)
-    if part == max(campaign.parts):
-        all_reached([batch.tally for batch in campaign.parts.values()])
+    batch = campaign.parts[kind, part]
+    await campaign.come_to(batch)
+    tell(f"{kind}, part {part} of {PARTS}, BASCULE_FAULT_SEED={_seed()}", batch.tally)
+    mine = {number: batch.tally for (whose, number), batch in campaign.parts.items() if whose == kind}
+    if part == max(mine):
+        all_reached(list(mine.values()))
 
 
 def _can_come_too_late(found: Found, point: Point) -> bool:
@@ -107,20 +118,23 @@ def _has_a_meaning(fault: Fault) -> bool:
 
 def _nth(point: Point) -> int:
     """Numbers begin anew with each stage; what was answered in an earlier one is old as well."""
-    return point.number + (point.stage != "testing")
+    return point.number + (point.stage not in FIRST_STAGES)
 
 
 @pytest.mark.smoke
+@pytest.mark.parametrize("kind", KINDS)
 async def test_ten_faults_chosen_by_the_commit_or_the_case_that_is_named(
-    lab: Lab, request: pytest.FixtureRequest
+    lab: Lab, request: pytest.FixtureRequest, kind: str
 ) -> None:
     if named := request.config.getoption("--fault"):
-        await judge(lab, named, [Case.parse(named)])
+        case = Case.parse(named)
+        if case.life in {life.name for life in of_kind(kind)}:
+            await judge(lab, named, [case])
         return
-    every = every_fault(await lab.found(), _seed())
-    chosen = sample(every, 10, _seed())
-    what = f"ten of {len(every)} faults, BASCULE_FAULT_SEED={_seed()}"
-    await judge(lab, what, packed(chosen, _seed()))
+    every = every_fault(await lab.found(kind), _seed())
+    number = int(os.environ.get("BASCULE_FAULT_SAMPLE", "10"))
+    what = f"{kind}: {number} of {len(every)} faults, BASCULE_FAULT_SEED={_seed()}"
+    await judge(lab, what, packed(sample(every, number, _seed()), _seed()))
 
 
 def _seed() -> str:

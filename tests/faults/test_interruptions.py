@@ -20,7 +20,8 @@ from tests.support.harness.at_once import interruption
 from tests.support.harness.calls import Call
 from tests.support.harness.campaign import Lab, judge, live
 from tests.support.harness.gate import Kind
-from tests.support.harness.lives import LIVES, Life
+from tests.support.harness.life import Life
+from tests.support.harness.lives import LIVES
 from tests.support.harness.packing import Case, packed
 from tests.support.harness.scene import Scene, step_state
 from tests.support.harness.shard import Shard, shard
@@ -118,7 +119,7 @@ async def test_a_namespace_deleted_under_a_live_run_goes_with_everything_taken_b
         await kube.request("DELETE", path, resource="test")
         scene.deleted = True
         await scene.until_gone()
-        wrong = await oracles.after_deletion(scene)
+        wrong = await oracles.after_deletion_of_a_build(scene)
         assert not wrong, wrong
         for _ in range(60):
             try:
@@ -135,7 +136,7 @@ async def test_an_operator_that_starts_from_an_older_list_goes_on_where_the_worl
     """Its first list and the watch from there show states long past, as an API server that lags behind may."""
 
     async def trouble() -> None:
-        path = "/apis/bascule.dev/v1alpha1/imagebuilds"
+        path = f"/apis/bascule.dev/v1alpha1/{life.scene.kind.lower()}s"
         for _ in range(3):
             await chosen.operator_api.remember(path, "operator", labelSelector=f"shard={chosen.name}")
             await asyncio.sleep(4)
@@ -219,7 +220,7 @@ async def test_an_operator_that_was_stopped_for_half_a_minute_is_alive_and_goes_
 
 async def test_two_operators_at_once_do_no_harm(lab: Lab, time_left: Callable[[], float | None]) -> None:
     """Neither knows of the other, as if there were no Lease."""
-    found = await lab.found()
+    found = await lab.found("ImageBuild")
     others = [one.operator.twin() for one in lab.shards]
     for other in others:
         other.start()

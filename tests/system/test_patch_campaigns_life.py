@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_a_plan_touches_nothing_and_is_what_apply_carries_out(campaign: Builder,
     assert counts(done)["patched"] == len(NODES)
 
 
-def test_a_wave_waits_for_an_approval_of_the_plan(campaign: Builder, bascule: Cluster) -> None:
+def test_a_wave_waits_for_an_approval_of_the_plan(campaign: Builder, bascule: Cluster, tmp_path: Path) -> None:
     made = campaign("gated").gated("fleet").apply()
     body = made.until_phase("Waiting")
     waits = body["status"]["waitingFor"]
@@ -79,6 +80,10 @@ def test_a_wave_waits_for_an_approval_of_the_plan(campaign: Builder, bascule: Cl
     assert counts(body)["patched"] == 1
     assert held_nodes(bascule) == {}
     assert "Waiting" in bascule_verb(made, "get", "pcamp/gated")
+    shown = [".venv/bin/bascule", "campaign", "show", "gated", "-n", made.made.tenant.namespace]
+    late = bascule.exec([*shown, "--watch", "--timeout", "3", "--svg", str(tmp_path / "late.svg")])
+    assert (late.returncode, "PatchCampaign gated: not within 3 s" in late.stderr) == (5, True), late
+    assert "fleet" in (tmp_path / "late.svg").read_text()
     bascule_verb(made, "approve", "pcamp/gated", "--yes")
     assert counts(made.until_phase("Succeeded"))["patched"] == len(NODES)
 

@@ -386,6 +386,8 @@ async def test_a_node_that_was_made_again_in_mid_patch_is_not_ours_any_more(
             await campaign.ready(worker)
         assert (await campaign.released(worker)).found == 1, "the Lease goes, although the node is gone"
         await asyncio.to_thread(bascule.restart, NODE)
+        # Its kubelet registers it when it gets round to it.
+        await worker.nodes.until(NODE, lambda node: node is not None, PATIENCE_SECONDS)
         bascule.kubectl("label", "node", NODE, label, "--overwrite")
         await worker.nodes.until(NODE, lambda node: node is not None and FLEET in node.labels, PATIENCE_SECONDS)
         with pytest.raises(TargetGoneError, match="is another one than was acquired"):

@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 from bascule_api import names
 from bascule_api.conditions import Phase
 from bascule_api.progress import Progress
+from bascule_workers.plans import failures
 from bascule_workers.plans import image_builds as plans
 from tests.support import undos
 from tests.support.fake_world import World
@@ -85,6 +86,18 @@ async def test_a_bug_ends_nothing_and_mended_code_goes_on(
     story = await runs.story(handle)
     assert story.result.phase == Phase.SUCCEEDED
     assert not world.registry.empty(REPOSITORY)
+    await first_failed_task(handle)
+
+
+@pytest.mark.parametrize("bug", [invalid, failing, late])
+async def test_a_bug_in_what_tells_the_progress_is_noticed_and_mended_code_tells_it(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, bug: Any
+) -> None:
+    monkeypatch.setattr(failures, "shortened", once(bug, failures.shortened))
+    handle = await runs.start(image_build())
+    story = await runs.story(handle)
+    assert story.result.phase == Phase.SUCCEEDED
+    assert Phase.RUNNING in {progress.phase for progress in story.progress}
     await first_failed_task(handle)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bascule_workers.errors import ApiUnavailableError
 from bascule_workers.plans import patch_campaigns as plans
 from bascule_workers.plans import patched
 from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded
+from bascule_workers.workflows import calling
 from tests.support.campaign_runs import Campaigns, Fleet
 from tests.support.campaigns import campaign
 from tests.support.temporal import serving_runs
@@ -73,7 +75,7 @@ async def test_cancelled_in_any_phase_every_node_is_given_back(campaigns: Campai
     fleet.assert_free()
 
 
-@pytest.mark.parametrize("call", ["acquire", "patch", "verify", "unmark"])
+@pytest.mark.parametrize("call", PHASES)
 async def test_deleted_in_any_phase_all_that_was_patched_goes_back(
     campaigns: Campaigns, fleet: Fleet, call: str
 ) -> None:
@@ -142,6 +144,61 @@ async def test_suspended_it_finishes_what_has_begun_and_goes_on_later(campaigns:
 
     assert story.result.phase == Phase.SUCCEEDED
     assert len(fleet.steps.targets("patch")) == 4
+    fleet.assert_free()
+
+
+async def signalled(campaigns: Campaigns, workflow_id: str, name: str) -> None:
+    """Wait until a workflow has heard of something."""
+    handle = campaigns.env.client.get_workflow_handle(workflow_id)
+    async with asyncio.timeout(60):
+        while True:
+            async for event in handle.fetch_history_events():
+                if event.workflow_execution_signaled_event_attributes.signal_name == name:
+                    return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("call", PHASES[2:])
+async def test_suspended_in_any_phase_its_target_comes_to_its_end_and_no_other_is_begun(
+    campaigns: Campaigns, fleet: Fleet, call: str
+) -> None:
+    hold = fleet.troubles.hold(call)
+    given = campaign(verify={"procedure": "smoke"}, waves=[{"name": "all"}], timeout_seconds=600)
+    handle = await campaigns.start(given)
+    await hold.began.wait()
+    await campaigns.runs.desire(handle, 1, suspended=True)
+    await signalled(campaigns, names.batch_workflow_id(handle.id, "all", 1), names.SIGNAL_HALT)
+    fleet.troubles.release_holds()
+    hold.let_go.set()
+    await campaigns.until(handle, lambda told: told.phase == Phase.SUSPENDED)
+    assert (len(fleet.steps.patched), fleet.target_leases.holders) == (1, {})
+    assert [node.name for node in fleet.nodes.nodes.values() if node.run or node.unschedulable] == []
+    await campaigns.env.sleep(100_000)
+    assert len(fleet.steps.patched) == 1
+    await campaigns.runs.desire(handle, 2, suspended=False)
+
+    story = await campaigns.story(handle)
+
+    assert story.result.phase == Phase.SUCCEEDED
+    assert sorted(fleet.steps.targets("patch")) == sorted(fleet.nodes.nodes)
+    fleet.assert_free()
+
+
+@pytest.mark.parametrize("call", ["secret", *PHASES[2:]])
+async def test_a_call_that_hangs_is_given_up_and_made_again(
+    campaigns: Campaigns, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setattr(calling, "ACTIVITY_TIMEOUT", timedelta(seconds=3))
+    hold = fleet.troubles.hold(call)
+    handle = await campaigns.start(campaign(verify={"procedure": "smoke"}))
+    await hold.began.wait()
+    fleet.troubles.release_holds()
+
+    story = await campaigns.story(handle)
+
+    assert story.result.phase == Phase.SUCCEEDED
+    assert sorted(fleet.steps.targets("patch")) == sorted(fleet.nodes.nodes)
+    hold.let_go.set()
     fleet.assert_free()
 
 

@@ -11,15 +11,20 @@ import pytest
 from temporalio.service import RPCError
 
 from bascule_api import names
+from bascule_api.fleets import Target
 from bascule_api.patch_campaign_status import Patched
 from bascule_api.patch_campaigns import PatchCampaignInput
 from bascule_codec import Keyring, data_converter
 from bascule_workers.errors import ApiUnavailableError
+from bascule_workers.plans import patch_campaigns as plans
+from bascule_workers.plans.waves import ordered
 from bascule_workers.ports.audit import Moment
 from bascule_workers.workflows import undo
 from tests.support.campaign_runs import Campaigns, Fleet, undo_of
 from tests.support.campaigns import PATCH, campaign
 from tests.support.temporal import serving_runs
+
+ZONE = "topology.kubernetes.io/zone"
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +74,25 @@ async def test_of_a_campaign_that_was_terminated_in_any_call_nothing_is_held(
     assert result.compensation.left == []
     assert result.compensation.state.settled
     # A verified one whose node is given back already has no mark: its batch's record tells.
+    assert fleet.steps.patched == set()
+    fleet.assert_free()
+
+
+async def test_what_an_earlier_execution_of_the_run_patched_goes_back_as_well(
+    campaigns: Campaigns, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memo of a run that continued as new names the batches of its last execution only."""
+    monkeypatch.setattr(plans, "HISTORY_LIMIT", 1)
+    given = campaign(waves=[{"name": "canary", "size": 2, "maxParallel": 2}, {"name": "rest"}])
+    targets = [Target(name=node.name, zone=node.labels[ZONE]) for node in fleet.nodes.nodes.values()]
+    last = ordered(targets, plans.order(given.spec))[-1].name
+
+    await terminated(campaigns, fleet, given, f"patch/{last}", after=False)
+    standing = set(fleet.steps.patched)
+    result = await campaigns.undone(undo_of(given))
+
+    assert standing == set(fleet.nodes.nodes) - {last}
+    assert (result.compensation.state, result.compensation.left) == ("Succeeded", [])
     assert fleet.steps.patched == set()
     fleet.assert_free()
 

@@ -45,6 +45,12 @@ def show(
     cluster: Cluster,
     name: CampaignArgument,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until the run is over.")] = False,
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            "--timeout", min=1, help="With `--watch`: seconds at most; then exit code 5, and the run goes on."
+        ),
+    ] = None,
     svg: Annotated[Path | None, typer.Option("--svg", help="Write the picture as SVG as well.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the picture as an HTML page as well.")] = None,
     output: OutputOption = None,
@@ -53,16 +59,25 @@ def show(
 
     Without `--watch`: as it is now, exit code 0. With it a terminal redraws the picture and a pipe gets a line per
     change until the run is over. Exit code 0 then: it succeeded; 1: it failed, was cancelled or rejected, was deleted,
-    or something could not be taken back.
+    or something could not be taken back; 5: none of that within `--timeout` seconds. The run goes on.
 
     `--svg` and `--html` write the last picture: no script in them, nothing fetched, for mails, tickets and archives.
 
-    **Examples:** `bascule campaign show web-nodes -w` · `bascule campaign show web-nodes --html campaign.html`
+    **Examples:** `bascule campaign show web-nodes -w --timeout 3600` ·
+    `bascule campaign show web-nodes --html campaign.html`
     """
+    if timeout is not None and not watch:
+        raise CliError(ExitCode.USAGE, "--timeout is for --watch")
     item = find(cluster, name, (KIND,))
-    gone = False
+    gone, late = False, None
     if watch:
-        item, gone = _follow(cluster, item, output)
+        try:
+            item, gone = _follow(cluster, item, output, timeout)
+        except CliError as error:
+            if error.code is not ExitCode.TIMED_OUT:
+                raise
+            # The picture of how far it came is worth having.
+            item, late = find(cluster, name, (KIND,)), error
     elif output is not None:
         _print_document(item, output)
     made = _picture(cluster, item)
@@ -70,6 +85,8 @@ def show(
         _print(made)
     _write(svg, drawings.drawing(made))
     _write(html, pages.page(made))
+    if late is not None:
+        raise late
     if gone:
         raise CliError(ExitCode.FAILED, f"{item.reference} was deleted meanwhile")
     if watch and not succeeded(item):
@@ -141,14 +158,17 @@ def _print_document(item: Item, output: Document) -> None:
     typer.echo(documents.as_json(told) if output is Document.JSON else documents.as_yaml(told))
 
 
-def _follow(cluster: Cluster, item: Item, output: Document | None) -> tuple[Item, bool]:
-    """Show changes until the run is over. Returns the campaign as it was last, and whether it is gone."""
+def _follow(cluster: Cluster, item: Item, output: Document | None, seconds: int | None) -> tuple[Item, bool]:
+    """Show changes until the run is over. Returns the campaign as it was last, and whether it is gone.
+
+    Raises CliError TIMED_OUT.
+    """
     scope = Scope((KIND,), item.namespace, frozenset({(KIND.kind, item.name)}))
     console = terminal.console()
     if output is not None or not console.is_terminal:
-        return _lines(cluster, scope, item, output)
+        return _lines(cluster, Mirror(cluster, scope, seconds), item, output)
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        for changes in Mirror(cluster, scope).views(seconds=1.0):
+        for changes in Mirror(cluster, scope, seconds).views(seconds=1.0):
             for change in changes:
                 item = change.item
                 drawn = campaigns.lines(_picture(cluster, item), _canvas(console))
@@ -169,10 +189,10 @@ def _fitting(drawn: list[Text], height: int) -> Text:
     return Text("\n", no_wrap=True, overflow="crop").join(drawn)
 
 
-def _lines(cluster: Cluster, scope: Scope, item: Item, output: Document | None) -> tuple[Item, bool]:
+def _lines(cluster: Cluster, mirror: Mirror, item: Item, output: Document | None) -> tuple[Item, bool]:
     """A line, or a document, per change: for logs and scripts."""
     said = ""
-    for change in Mirror(cluster, scope).changes():
+    for change in mirror.changes():
         item = change.item
         if output is not None:
             _print_document(item, output)

@@ -66,6 +66,8 @@ def kubernetes(who: str, method: str, path: str, query: Mapping[str, str]) -> Ca
         verb = "watch"
     # One run's objects, not those that a watch begins with.
     whose = " of a run" if verb == "list" and "=" in query.get("labelSelector", "") else ""
+    if "spec.nodeName=" in query.get("fieldSelector", ""):
+        whose = " of a node"
     return Call(who, "kubernetes", f"{verb} {resource}{whose}", method != "GET", path)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.support.harness.calls import Point
 from tests.support.harness.gate import Fault, Kind
-from tests.support.harness.lives import LIVES, Life
+from tests.support.harness.life import Life
+from tests.support.harness.lives import LIVES, of_kind
 from tests.support.harness.packing import Case
 from tests.support.harness.scene import Scene
 from tests.support.harness.shard import Shard
@@ -25,13 +26,14 @@ OFTEN = {
     "operator/kubernetes/get tenants": 1,
     "operator/kubernetes/get namespaces": 1,
     "operator/kubernetes/patch tenants/status": 1,
-    **{f"worker/kubernetes/{verb} {kind}": 0 for verb in ("list", "watch") for kind in ("jobs", "pods")},
+    **{f"worker/kubernetes/{verb} {kind}": 0 for verb in ("list", "watch") for kind in ("jobs", "pods", "nodes")},
     "operator/temporal/DescribeNamespace": 1,
+    "worker/temporal/DescribeNamespace": 0,
     "operator/temporal/ListSearchAttributes": 1,
 }
 """Calls made by the clock, and for the tenant a while after a run began or ended: how many of a stage are tried. The
-worker's watch of a namespace outlives a life by a minute, and begins with none or one list: watches have tests of their
-own."""
+worker's watch of a namespace, or of the nodes, outlives a life by a minute, and begins with none or one list: watches
+have tests of their own."""
 
 
 @dataclass
@@ -100,14 +102,15 @@ def _families(faults: Iterable[Fault]) -> Counter[tuple[str, str, str]]:
 async def live(shard: Shard, case: Case) -> list[str]:
     """Live a life in a shard, with its faults if it has any. Returns what is wrong."""
     shard.cases += 1
-    scene = Scene(shard, f"{shard.name}-c{shard.cases}")
+    life = LIVES[case.life]
+    scene = life.scene(shard, f"{shard.name}-c{shard.cases}")
     shard.person = scene.interfere
     for proxy in (shard.operator_api, shard.worker_api, shard.registry):
         proxy.forget()
     shard.gate.begin(shard.concerns, case.faults)
     shard.deaths.clear()
     try:
-        wrong = await LIVES[case.life].play(scene)
+        wrong = await life.play(scene)
     except Exception as error:  # noqa: BLE001 - what goes wrong in one life says nothing about others
         return [f"{type(error).__name__}: {error}", *shard.deaths, *_voices(shard)]
     else:
@@ -116,6 +119,7 @@ async def live(shard: Shard, case: Case) -> list[str]:
         shard.gate.faults = {}
         shard.alone()
         await _swept(scene)
+        await scene.clear()
 
 
 def _voices(shard: Shard) -> list[str]:
@@ -245,12 +249,12 @@ class Lab:
 
     shards: Sequence[Shard]
     folder: Path
-    _found: Found | None = None
+    _found: dict[str, Found] = field(default_factory=dict)
 
-    async def found(self) -> Found:
-        if self._found is None:
-            self._found = await find(self.shards, list(LIVES.values()))
-        return self._found
+    async def found(self, kind: str) -> Found:
+        if kind not in self._found:
+            self._found[kind] = await find(self.shards, of_kind(kind))
+        return self._found[kind]
 
 
 async def judge(lab: Lab, what: str, wanted: Sequence[Case], seconds_left: float | None = None) -> None:

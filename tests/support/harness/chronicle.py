@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from bascule_api import names
+from bascule_api.kinds import RUN_KINDS
 from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.reflector import Reflector, whole
 
@@ -42,16 +44,21 @@ class Version:
 
 
 class Chronicle:
-    """Watches all ImageBuilds, past every proxy."""
+    """Watches all resources that have runs, past every proxy."""
 
     def __init__(self, api: ApiServer) -> None:
         self._versions: defaultdict[str, list[Version]] = defaultdict(list)
         self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        path = "/apis/bascule.dev/v1alpha1/imagebuilds"
-        self._reflector = Reflector(api, path, self._seen, read=whole, key=lambda body: str(body["metadata"]["uid"]))
+        self._reflectors = [
+            Reflector(
+                api, f"/apis/{names.API_VERSION}/{kind.plural}", self._seen, read=whole,
+                key=lambda body: str(body["metadata"]["uid"]),
+            )
+            for kind in RUN_KINDS
+        ]  # fmt: skip
 
     async def run(self) -> None:
-        await self._reflector.run()
+        await asyncio.gather(*(reflector.run() for reflector in self._reflectors))
 
     def _seen(self, body: Json) -> None:
         uid = body["metadata"]["uid"]

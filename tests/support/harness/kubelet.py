@@ -1,7 +1,7 @@
 """Plays the nodes of a control plane that has none: takes every pod of a run, does what its step does, and says so.
 
 The Job controller, the garbage collector and the API server around it are the real ones. A build pushes a small image,
-with the registry's own API; a test does what its parameter `behaviour` says.
+with the registry's own API; a test does what its parameter `behaviour` says, and so does the patch of a campaign.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bascule_workers.adapters.reflector import Reflector, whole
 from bascule_workers.errors import WorkerError
 from bascule_workers.plans.jobs import PREPARE
 from bascule_workers.ports.registry import Repository
+from tests.support.harness import fleet
 from tests.support.images import Images
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Kubelet:
         self._released: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._tried: Counter[tuple[str, str]] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.fleet = fleet.PlayedFleet(api)
         self.jobs: dict[str, set[str]] = {}
         """`<run label>/<Job's name>` to the uids that ever had that name."""
         self._pods = Reflector(api, "/api/v1/pods", self._changed, read=whole, key=uid_of, labels=names.LABEL_RUN)
@@ -80,6 +82,9 @@ class Kubelet:
     async def _carry_out(self, pod: Json) -> None:
         environment = {item["name"]: item.get("value", "") for item in pod["spec"]["containers"][0].get("env", [])}
         with suppress(ApiError, WorkerError):
+            if fleet.use_of(pod):
+                await self._at_target(pod, environment)
+                return
             match environment.get("PARAM_BEHAVIOUR", "succeed"):
                 case "hold":
                     await self._say(pod, "Running", None, {})
@@ -97,6 +102,19 @@ class Kubelet:
                         results = {"digest": await self._build(environment)}
                     await self._say(pod, "Succeeded", 0, {"results": results})
 
+    async def _at_target(self, pod: Json, environment: Json) -> None:
+        """A Procedure of a campaign."""
+        use, behaviour = fleet.use_of(pod), environment.get("PARAM_BEHAVIOUR", "succeed")
+        if use == fleet.PATCH and behaviour != "succeed":
+            await self._say(pod, "Running", None, {})
+            await self._released[pod["metadata"]["labels"][names.LABEL_RUN].partition(".")[0]].wait()
+        if use == fleet.PATCH and self.fleet.fails(pod, behaviour):
+            await self._say(pod, "Failed", 1, {"message": "it does not work here", "retryable": False})
+            return
+        results = {"rebootRequired": "true"} if use == fleet.PATCH else {}
+        if await self._say(pod, "Succeeded", 0, {"results": results}):
+            await self.fleet.done(pod, environment.get("BASCULE_TARGET", ""))
+
     def _first_time(self, pod: Json) -> bool:
         labels = pod["metadata"]["labels"]
         key = (labels[names.LABEL_RUN], labels[names.LABEL_STEP])
@@ -110,8 +128,8 @@ class Kubelet:
         repository = Repository(f"{self._registry}/{name.partition('/')[2]}")
         return await self._images.push(repository, tag, content=run, annotations={names.IMAGE_RUN_ANNOTATION: run})
 
-    async def _say(self, pod: Json, phase: str, code: int | None, report: Json) -> None:
-        """Write the pod's status as a kubelet does."""
+    async def _say(self, pod: Json, phase: str, code: int | None, report: Json) -> bool:
+        """Write the pod's status as a kubelet does. Returns whether the pod was still there."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         done = {"exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now}
         state: dict[str, Any] = {"running": {"startedAt": now}}
@@ -130,14 +148,15 @@ class Kubelet:
         for _ in range(5):
             current = await self._api.find(path)
             if current is None or current["metadata"]["uid"] != metadata["uid"]:
-                return
+                return False
             try:
                 await self._api.replace(f"{path}/status", current | {"status": status})
             except ApiError as error:
                 if error.status != 409:
                     raise
             else:
-                return
+                return True
+        return False
 
 
 def _container(name: str, state: Json) -> dict[str, Any]:

@@ -6,27 +6,16 @@ rest: what it was to come to is checked there, and nothing of it is on the way w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
 from tests.support.harness import oracles
-from tests.support.harness.scene import Json, Scene, status_of, step_state
+from tests.support.harness.fleet_lives import FLEET_LIVES, FLEET_TERMINATING
+from tests.support.harness.life import Life, current, gone, waits
+from tests.support.harness.scene import Json, Scene, step_state
 
 _TESTING, _WAITING, _PUBLISHED = "testing", "waiting", "published"
 _REMOVED, _UNPUBLISHED, _CANCELLED, _LOST, _FORGOTTEN = "removed", "unpublished", "cancelled", "lost", "forgotten"
 
-TERMINATING = (_REMOVED, _UNPUBLISHED, _CANCELLED, _FORGOTTEN)
+TERMINATING = (_REMOVED, _UNPUBLISHED, _CANCELLED, _FORGOTTEN, *FLEET_TERMINATING)
 """Stages in which the resource is on its way out."""
-
-
-@dataclass(frozen=True)
-class Life:
-    """What is done, what is waited for, and what is then true. Each part may be repeated with other resources."""
-
-    name: str
-    play: Callable[[Scene], Awaitable[list[str]]]
-    """Lives it. Returns what was wrong on the way."""
-    stages: tuple[str, ...]
 
 
 async def _success(scene: Scene) -> list[str]:
@@ -64,7 +53,7 @@ async def _testing(scene: Scene, **changes: Json) -> list[str]:
     scene.shard.gate.enter(_TESTING)
     await scene.apply("held-then-fail-once", approval=True, **changes)
     return await oracles.steady(
-        scene, lambda body: _current(body) and step_state(body, "test-try") == "Running", "testing"
+        scene, lambda body: current(body) and step_state(body, "test-try") == "Running", "testing"
     )
 
 
@@ -74,7 +63,7 @@ async def _published(scene: Scene, **changes: Json) -> list[str]:
     if not scene.deleted:
         scene.shard.gate.enter(_WAITING)
         scene.release()
-        wrong += await oracles.steady(scene, _waits, "waiting for an approval")
+        wrong += await oracles.steady(scene, waits, "waiting for an approval")
     if not scene.deleted:
         scene.shard.gate.enter(_PUBLISHED)
         scene.approving = True
@@ -84,27 +73,9 @@ async def _published(scene: Scene, **changes: Json) -> list[str]:
 
 
 async def _gone(scene: Scene, stage: str) -> list[str]:
-    """Deleted, until nothing is left. One that somebody deleted before is on its way there already."""
-    if not scene.deleted:
-        scene.shard.gate.enter(stage)
-        await scene.delete()
-    await scene.until_gone()
-    return await oracles.after_deletion(scene)
-
-
-def _current(body: Json) -> bool:
-    """The status speaks of an unfinished run of the spec as it is."""
-    status = status_of(body)
-    revision = status.get("observedGeneration") == body["metadata"]["generation"]
-    return revision and status.get("phase") in ("Running", "Waiting")
-
-
-def _tests(body: Json) -> bool:
-    return _current(body) and step_state(body, "test-try") == "Running"
-
-
-def _waits(body: Json) -> bool:
-    return _current(body) and (status_of(body).get("waitingFor") or {}).get("kind") == "Approval"
+    """Deleted, until nothing is left."""
+    await gone(scene, stage)
+    return await oracles.after_deletion_of_a_build(scene)
 
 
 LIVES = {
@@ -114,5 +85,16 @@ LIVES = {
         Life("undo", _undo, (_TESTING, _WAITING, _PUBLISHED, _UNPUBLISHED)),
         Life("deletion", _deletion, (_TESTING, _CANCELLED)),
         Life("terminated", _terminated, (_TESTING, _LOST, _FORGOTTEN)),
+        *FLEET_LIVES,
     )
 }
+
+DELETED_IN = tuple(
+    stage for name in ("success", "campaign") for stage in LIVES[name].stages if stage not in TERMINATING
+)
+"""Stages in which somebody may delete the resource at any call."""
+
+
+def of_kind(kind: str) -> list[Life]:
+    """All lives of a kind."""
+    return [life for life in LIVES.values() if life.scene.kind == kind]

@@ -71,7 +71,12 @@ async def after_failure(scene: Scene) -> list[str]:
 
 
 async def after_run(scene: Scene, tests: int = 2) -> list[str]:
-    """The resource is there and says that it succeeded. `tests`: Jobs that its test needed."""
+    """The build is there and says that it succeeded. `tests`: Jobs that its test needed."""
+    return await succeeded(scene) + _jobs(scene, tests) + _published(scene)
+
+
+async def succeeded(scene: Scene) -> list[str]:
+    """The resource says that its run succeeded, and Temporal tells the same."""
     body, status = scene.body, status_of(scene.body)
     wrong = []
     if status.get("phase") != "Succeeded":
@@ -79,14 +84,23 @@ async def after_run(scene: Scene, tests: int = 2) -> list[str]:
     ready = next((item for item in status.get("conditions", []) if item["type"] == "Ready"), {})
     if ready.get("status") != "True" or ready.get("observedGeneration") != body["metadata"]["generation"]:
         wrong.append(f"Ready says {ready}")
-    return wrong + await _runs(scene) + _jobs(scene, tests) + _published(scene)
+    return wrong + await told(scene)
+
+
+async def told(scene: Scene) -> list[str]:
+    """What the status tells of runs is what Temporal tells, and no Job was made twice."""
+    return await _runs(scene) + _twice(scene)
 
 
 async def after_deletion(scene: Scene) -> list[str]:
-    """The resource is gone, and nothing of its runs is left but what was published."""
+    """The resource is gone, and nothing of its runs is left."""
     wrong = _went_backwards(scene) + await _open_runs(scene) + await _leftovers(scene) + await quiet(scene)
-    wrong += _audit(scene)
-    wrong += _candidates(scene)
+    return wrong + _audit(scene)
+
+
+async def after_deletion_of_a_build(scene: Scene) -> list[str]:
+    """The resource is gone, and nothing of its runs is left but what was published."""
+    wrong = await after_deletion(scene) + _candidates(scene)
     versions = scene.shard.plane.chronicle.of(scene.uid)
     published = any(version.outcome == "Succeeded" for version in versions)
     always = scene.body["spec"].get("compensation", {}).get("onDelete") == "Always"
@@ -119,6 +133,13 @@ async def _executions(scene: Scene) -> list[Any]:
     return [found async for found in client.list_workflows(f"{names.SEARCH_UID} = '{scene.uid}'")]
 
 
+async def _batches(scene: Scene) -> list[str]:
+    """Child workflows of its runs that are open."""
+    client, parent = await scene.shard.client(), f"{scene.kind.lower()}/{scene.uid}/"
+    query = f"WorkflowType = 'PatchBatch' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{parent}'"
+    return [found.id async for found in client.list_workflows(query)]
+
+
 async def _runs(scene: Scene) -> list[str]:
     """One execution per number up to the last one, none open, and each as status and history tell it."""
     status = status_of(scene.body)
@@ -126,14 +147,14 @@ async def _runs(scene: Scene) -> list[str]:
     numbers = Counter(item.id for item in found)
     run = status["run"]
     told = {past["number"]: past["phase"] for past in status.get("history", [])} | {run["number"]: run["outcome"]}
-    expected = {f"imagebuild/{scene.uid}/{number}" for number in range(1, run["number"] + 1)}
+    expected = {names.workflow_id(scene.kind, scene.uid, number) for number in range(1, run["number"] + 1)}
     wrong = [f"executions {dict(numbers)}, told is run {run['number']}"] if set(numbers) - expected else []
     wrong += [f"{identity} ran {times} times" for identity, times in numbers.items() if times > 1]
     for item in found:
         number = int(item.id.rpartition("/")[2])
         if number in told and item.status not in _ENDED[told[number]]:
             wrong.append(f"run {number} is told as {told[number]} and Temporal says {item.status}")
-    if f"imagebuild/{scene.uid}/{run['number']}" not in numbers:
+    if names.workflow_id(scene.kind, scene.uid, run["number"]) not in numbers:
         wrong.append(f"Temporal does not know run {run['number']}: {dict(numbers)}")
     return wrong
 
@@ -142,6 +163,7 @@ async def _open_runs(scene: Scene) -> list[str]:
     # Visibility may be a moment late about a run that was open when its resource went.
     for _ in range(20):
         found = [item.id for item in await _executions(scene) if item.status is WorkflowExecutionStatus.RUNNING]
+        found += await _batches(scene)
         if not found:
             return []
         await asyncio.sleep(0.25)
@@ -167,9 +189,9 @@ def _twice(scene: Scene) -> list[str]:
 
 
 def _jobs(scene: Scene, tests: int) -> list[str]:
-    """Each step of the last run had one Job per try, and no Job was made twice."""
+    """Each step of the last run had one Job per try."""
     jobs = scene.shard.plane.kubelet.jobs_of(scene.uid)
-    wrong = _twice(scene)
+    wrong = []
     number = status_of(scene.body)["run"]["number"]
     last = [name for name in jobs if name.startswith(f"{number}/")]
     if len(last) != 1 + tests:

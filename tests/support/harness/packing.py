@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from tests.support.harness.gate import ENDINGS, Fault, Kind
-from tests.support.harness.lives import LIVES, TERMINATING, Life
+from tests.support.harness.life import Life
+from tests.support.harness.lives import LIVES, TERMINATING
 
 _BETWEEN = " & "
 

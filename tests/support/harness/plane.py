@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bascule_api import names
 from bascule_operator.connections.kube import APPLY, Kube
 from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.registry_http import RegistryHttp
@@ -21,6 +22,7 @@ from hack import installation
 from hack.cluster.binaries import binaries
 from tests.support import registry as loopback
 from tests.support.control_plane import ControlPlane, control_plane
+from tests.support.harness import fleet
 from tests.support.harness.chronicle import Chronicle
 from tests.support.harness.kubelet import Kubelet
 from tests.support.harness.processes import Nurseries
@@ -52,6 +54,8 @@ class Plane:
     storage: Path
     kube: Kube
     """An administrator's connection."""
+    api: ApiServer
+    """The same, as a worker has it."""
     kubelet: Kubelet
     chronicle: Chronicle
     key: KeyPair
@@ -103,8 +107,9 @@ async def plane(folder: Path) -> AsyncIterator[Plane]:
         nurseries = Nurseries("bascule_operator", "bascule_workers")
         stack.callback(nurseries.close)
         made = Plane(
-            control, registry, folder / "registry/storage", kube, kubelet, chronicle, _key_pair(folder), nurseries, tls
-        )
+            control, registry, folder / "registry/storage", kube, api, kubelet, chronicle, _key_pair(folder),
+            nurseries, tls,
+        )  # fmt: skip
         await _platform(made)
         yield made
 
@@ -126,20 +131,23 @@ def _key_pair(folder: Path) -> KeyPair:
 async def _platform(made: Plane) -> None:
     """The workers' own namespace and the Procedures: they do nothing but what the kubelet plays."""
     await namespace(made, installation.SYSTEM_NAMESPACE)
-    template = {"container": {"image": "example.com/step:1"}}
-    image = {"container": {"imageFrom": "Candidate"}}
-    behaviour = {"name": "behaviour", "type": "string", "default": "succeed"}
-    for name, use, parameter, pod in (
-        ("no-op-build", "ImageBuild/build", {"name": "mark", "type": "string", "default": ""}, template),
-        ("no-op-test", "ImageBuild/test", behaviour, image),
-    ):
-        document = {
-            "apiVersion": "bascule.dev/v1alpha1",
-            "kind": "Procedure",
-            "metadata": {"name": name},
-            "spec": {"uses": [use], "parameters": [parameter], "retry": {"attempts": 3}, "template": pod},
-        }
-        await made.apply(f"/apis/bascule.dev/v1alpha1/procedures/{name}", document)
+    await _procedure(made, "no-op-build", "ImageBuild/build", {"image": "example.com/step:1"}, mark="")
+    await _procedure(made, "no-op-test", "ImageBuild/test", {"imageFrom": "Candidate"}, behaviour="succeed")
+    for use in fleet.USES:
+        more: Json = {} if use == fleet.GATE else {"placement": "OnTarget"}
+        more |= {"reboot": "no-op-reboot"} if use == fleet.PATCH else {}
+        values = {"behaviour": "succeed", "mark": ""} if use == fleet.PATCH else {}
+        container = {"image": fleet.image(use)}
+        await _procedure(made, f"no-op-{use}", f"PatchCampaign/{use}", container, more, **values)
+
+
+async def _procedure(
+    made: Plane, name: str, use: str, container: Json, more: Json | None = None, **defaults: str
+) -> None:
+    parameters = [{"name": key, "type": "string", "default": value} for key, value in defaults.items()]
+    spec = {"uses": [use], "parameters": parameters, "retry": {"attempts": 3}, "template": {"container": container}}
+    document = {"apiVersion": names.API_VERSION, "kind": "Procedure", "metadata": {"name": name}}
+    await made.apply(f"/apis/{names.API_VERSION}/procedures/{name}", document | {"spec": spec | (more or {})})
 
 
 async def namespace(made: Plane, name: str) -> None:

@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio.service import RPCError, RPCStatusCode
 
 from bascule_api import names
 from bascule_operator.connections.kube import MERGE_PATCH
 from bascule_operator.errors import ConflictError, GoneError
-from hack import installation
 from tests.support.harness.gate import Kind
 from tests.support.harness.shard import LABEL, Shard
 
@@ -31,7 +30,9 @@ class LifeStuckError(AssertionError):
 
 @dataclass
 class Scene:
-    """What people do, past every proxy."""
+    """What people do with an ImageBuild, past every proxy."""
+
+    kind: ClassVar[str] = "ImageBuild"
 
     shard: Shard
     name: str
@@ -39,7 +40,7 @@ class Scene:
     """The resource as last read."""
     edits: int = 0
     edited_behaviour: str = ""
-    """What the test does after an edit; empty: the same as before."""
+    """What the test, or the patch, does after an edit; empty: the same as before."""
     deleted: bool = False
     approving: bool = True
     """Whether somebody approves what waits for it."""
@@ -49,7 +50,7 @@ class Scene:
 
     @property
     def path(self) -> str:
-        return f"/apis/bascule.dev/v1alpha1/namespaces/{self.shard.namespace}/imagebuilds/{self.name}"
+        return f"/apis/bascule.dev/v1alpha1/namespaces/{self.shard.namespace}/{self.kind.lower()}s/{self.name}"
 
     @property
     def uid(self) -> str:
@@ -72,11 +73,17 @@ class Scene:
                 "approval": {"required": approval},
             },
         }
-        document = installation.image_build(
-            self.shard.namespace, self.name, spec | changes, labels={LABEL: self.shard.name}
-        )
+        await self.applied(spec | changes)
+
+    async def applied(self, spec: Json) -> None:
+        """Create it with this spec."""
+        metadata = {"name": self.name, "namespace": self.shard.namespace, "labels": {LABEL: self.shard.name}}
+        document = {"apiVersion": names.API_VERSION, "kind": self.kind, "metadata": metadata, "spec": spec}
         self.body = await self.shard.plane.apply(self.path, document)
         self._there.set()
+
+    async def clear(self) -> None:
+        """Take away what it needed besides."""
 
     async def interfere(self, kind: Kind) -> None:
         """What a person does at the wrong moment, if only the resource is there."""
@@ -92,19 +99,22 @@ class Scene:
     async def edit(self) -> None:
         """Change what is wanted: another revision. Gone or going, nothing can be wanted."""
         self.edits += 1
+        with suppress(GoneError, ConflictError):
+            await self._request("PATCH", body={"spec": self.edited()}, content_type=MERGE_PATCH)
+
+    def edited(self) -> Json:
+        """What an edit changes of the spec."""
         changed: Json = {"build": {"parameters": {"mark": f"edit-{self.edits}"}}}
         if self.edited_behaviour:
             changed["tests"] = [_test(self.edited_behaviour)]
-        change = {"spec": changed}
-        with suppress(GoneError, ConflictError):
-            await self._request("PATCH", body=change, content_type=MERGE_PATCH)
+        return changed
 
     async def approve(self, body: Json) -> None:
         """Approve what the resource waits for, as a person who looks at it again and again: once for each run."""
         waits, run = status_of(body).get("waitingFor") or {}, status_of(body).get("run") or {}
         if not self.approving or waits.get("kind") != "Approval" or run["number"] in self._approved:
             return
-        about = {"kind": "ImageBuild", "name": self.name, "uid": self.uid}
+        about = {"kind": self.kind, "name": self.name, "uid": self.uid}
         spec = {
             "for": about, "run": run["number"], "gate": waits["gate"], "subject": waits["subject"],
             "decision": "Approve", "approver": "admin",
@@ -112,11 +122,11 @@ class Scene:
         name = f"{self.name}-{run['number']}"
         metadata = {"name": name, "labels": {LABEL: self.shard.name}}
         document = {"apiVersion": names.API_VERSION, "kind": "Approval", "metadata": metadata, "spec": spec}
-        await self.shard.plane.apply(f"{self.path.rpartition('/imagebuilds')[0]}/approvals/{name}", document)
+        await self.shard.plane.apply(f"{self.path.rsplit('/', 2)[0]}/approvals/{name}", document)
         self._approved.add(run["number"])
 
     def release(self) -> None:
-        """Let its tests go on that are held."""
+        """Let go on what is held of it."""
         self.shard.plane.kubelet.release(self.uid)
 
     async def terminate(self) -> None:

@@ -235,7 +235,11 @@ async def _make_tenant(made: Shard) -> None:
         "apiVersion": "bascule.dev/v1alpha1",
         "kind": "Tenant",
         "metadata": {"name": made.name},
-        "spec": {"namespaces": [made.namespace], "signing": {"publicKey": plane.key.public}},
+        "spec": {
+            "namespaces": [made.namespace],
+            "signing": {"publicKey": plane.key.public},
+            "nodeSelector": {LABEL: made.name},
+        },
     }
     await plane.apply(f"/apis/bascule.dev/v1alpha1/tenants/{made.name}", document)
 

@@ -19,15 +19,20 @@ AWAY = re.compile(
     r"|unexpected EOF|\b50[0-9]\b|TOOMANYREQUESTS|server misbehaving|deadline exceeded",
     re.IGNORECASE,
 )
-_LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 45.0
+"""What sends or fetches kilobytes."""
+LARGE_LIMIT_SECONDS = 120.0
+"""What sends or fetches a bill of materials."""
 
 
 async def run(argv: list[str], environment: Mapping[str, str], home: str, output_file: Path | None = None) -> Finished:
     """Run cosign. Raises RegistryUnavailableError when it takes too long."""
+    limit = LARGE_LIMIT_SECONDS if argv[0].endswith("attestation") or argv[0] == "attest" else LIMIT_SECONDS
     try:
-        return await execute(["cosign", *argv], environment, home, _LIMIT_SECONDS, output_file)
+        return await execute(["cosign", *argv], environment, home, limit, output_file)
     except TimeoutError:
-        raise RegistryUnavailableError(f"cosign {argv[0]} did not end within {_LIMIT_SECONDS:.0f} s") from None
+        message = f"cosign {argv[0]} did not end within {limit:.0f} s: the registry may not answer"
+        raise RegistryUnavailableError(message) from None
 
 
 def key_file(home: str, public_key: str) -> str:

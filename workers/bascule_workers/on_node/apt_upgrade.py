@@ -94,12 +94,17 @@ def _because(host: Host) -> str:
 
 
 def _results(host: Host, records: Records) -> dict[str, str]:
-    changed = changes_between(records.before(), dpkg.installed(host))
+    changed, broken = changes_between(records.before(), dpkg.installed(host)), dpkg.broken(host)
     return {
         "rebootRequired": "false",
-        "upgraded": str(len(changed)),
-        "changes": _listed([f"{change.name} {change.old or 'new'} → {change.new or 'gone'}" for change in changed]),
+        "upgraded": str(sum(change.name not in broken for change in changed)),
+        "changes": _listed([told(change, broken) for change in changed]),
     }
+
+
+def told(change: Change, broken: Mapping[str, str]) -> str:
+    """`web 1.1 → 1.2`, for people; of a package that is left half done how it stands."""
+    return f"{change.name} {change.old or 'new'} → {change.new or broken.get(change.name, 'gone')}"
 
 
 def changes_between(before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:

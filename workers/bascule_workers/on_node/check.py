@@ -23,8 +23,8 @@ def check_node(step: Step, host: Host) -> Report:
 
 
 def _complaints(step: Step, host: Host) -> Iterator[str]:
-    if host.ask(["test", "-e", "/var/lib/dpkg/status"]).code == 0 and (names := dpkg.broken(host)):
-        yield f"not wholly installed: {', '.join(names[:10])}"
+    if host.ask(["test", "-e", "/var/lib/dpkg/status"]).code == 0 and (broken := dpkg.broken(host)):
+        yield f"not wholly installed: {', '.join(list(broken)[:10])}"
     if not step.flag("allowPendingReboot") and boots.required(host):
         names = boots.required_by(host)
         yield f"a reboot is due{' for ' if names else ''}{', '.join(names[:10])}"

@@ -30,10 +30,11 @@ def installed(host: Host) -> dict[str, str]:
     return {name: version for name, (version, status) in _all(host).items() if status in _PRESENT}
 
 
-def broken(host: Host) -> list[str]:
-    """Packages that are neither wholly installed nor gone."""
+def broken(host: Host) -> dict[str, str]:
+    """Packages that are neither wholly installed nor gone: `1.2, half-configured`. Raises StepError."""
     whole = (*_PRESENT, "config-files", "not-installed")
-    return sorted(name for name, (_, status) in _all(host).items() if status not in whole)
+    found = sorted(_all(host).items())
+    return {name: f"{version}, {status}" for name, (version, status) in found if status not in whole}
 
 
 def _all(host: Host) -> dict[str, tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.messages import Done, Left, NotYet, StepRequest
     from bascule_workers.plans.progress import StepRecord
     from bascule_workers.workflows.reporting import Reporting
+    from bascule_workers.workflows.trouble import BugError
 
 T = TypeVar("T")
 R = TypeVar("R", bound=StepRequest)
@@ -34,6 +35,8 @@ class Calling:
         self.quiet = False
         """Whether what changes is told at the end only."""
         self._reporting = Reporting(self.kind, uid)
+        self.bug: Exception | None = None
+        """What ended something that should have gone on beside the story."""
 
     def now(self) -> int:
         return int(workflow.time())
@@ -64,10 +67,29 @@ class Calling:
         """Wait for what has to come to its end. A cancellation meanwhile changes nothing."""
         while not work.done():
             try:
-                await workflow.wait_condition(work.done)
+                await self.until(work.done)
             except asyncio.CancelledError:
                 continue
         await work
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have something go on beside the story, until it is cancelled. A bug in it is one in the story: the workflow
+        task fails, where it would otherwise just stop unnoticed.
+        """
+
+        async def noticed() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - raised by whatever the story waits for
+                self.bug = error
+
+        return asyncio.create_task(noticed())
+
+    async def until(self, holds: Callable[[], bool], limit: timedelta | None = None) -> None:
+        """Wait for something in the story. Raises BugError when what goes on beside it ended, and TimeoutError."""
+        await workflow.wait_condition(lambda: self.bug is not None or holds(), timeout=limit)
+        if self.bug is not None:
+            raise BugError(f"{type(self.bug).__name__}: {self.bug}") from self.bug
 
     def undone(self, name: str) -> None:
         """A counterweight has done its work, with nothing left."""

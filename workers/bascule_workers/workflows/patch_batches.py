@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_workers.plans.progress import StepRecord
     from bascule_workers.workflows.at_targets import AtTarget
     from bascule_workers.workflows.repeating import Repeating
+    from bascule_workers.workflows.trouble import bugs_end_nothing
 
 REPORT_PAUSE = timedelta(seconds=2)
 """Between two reports, at least, unless a target failed."""
@@ -56,15 +57,16 @@ class PatchBatchWorkflow(Repeating):
     @workflow.run
     async def run(self, batch: BatchInput) -> BatchResult:
         """Returns how each target ended. It completes even if it is cancelled."""
-        reporter = asyncio.create_task(self._report())
-        work = asyncio.create_task(self._work())
-        while not work.done():
-            try:
-                await workflow.wait_condition(work.done)
-            except asyncio.CancelledError:
-                self._cancel()
-        reporter.cancel()
-        await work
+        with bugs_end_nothing():
+            reporter = self.beside(self._report())
+            work = asyncio.create_task(self._work())
+            while not work.done():
+                try:
+                    await self.until(work.done)
+                except asyncio.CancelledError:
+                    self._cancel()
+            reporter.cancel()
+            await work
         return BatchResult(targets=[at.report() for at in self.targets])
 
     @workflow.signal(name=names.SIGNAL_HALT)

@@ -73,7 +73,7 @@ class Run(Stepping, ABC):
         """Carry out the body, settle what it did, and close as it came out; or go on in another execution."""
         with bugs_end_nothing():
             self._take_up(self.input.handover)
-            reporter = asyncio.create_task(self._reporting.go_on(self._progress))
+            reporter = self.beside(self._reporting.go_on(self._progress))
             outcome = await self._outcome()
             await self._settle(outcome)
             reporter.cancel()
@@ -123,7 +123,7 @@ class Run(Stepping, ABC):
         left = None
         if not idle and not self._ending:
             left = timedelta(seconds=max(0.0, self.input.timeout_seconds - self._active_seconds(since)))
-        await workflow.wait_condition(lambda: body.done() or self._idle is not idle, timeout=left)
+        await self.until(lambda: body.done() or self._idle is not idle, left)
         if idle:
             self._waited += workflow.time() - since
 

@@ -44,7 +44,7 @@ class Undo(Calling, ABC):
         """Carry out the counterweights, and complete whatever came of it. A cancellation changes nothing."""
         with bugs_end_nothing():
             self.register()
-            reporter = asyncio.create_task(self._reporting.go_on(self._progress))
+            reporter = self.beside(self._reporting.go_on(self._progress))
             await self.finished(asyncio.create_task(self._settle()))
             reporter.cancel()
             return self._reporting.close(self._progress(), self._result)

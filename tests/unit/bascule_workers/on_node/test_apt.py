@@ -6,7 +6,7 @@ import pytest
 
 from bascule_workers.on_node import apt
 from bascule_workers.on_node.apt_rollback import still_changed
-from bascule_workers.on_node.apt_upgrade import changes_between
+from bascule_workers.on_node.apt_upgrade import changes_between, told
 from bascule_workers.on_node.records import Change
 
 SIMULATED = """\
@@ -73,6 +73,19 @@ def test_changes_are_the_packages_whose_version_differs() -> None:
     before = {"a": "1", "b": "1", "c": "1"}
     after = {"a": "1", "b": "2", "d": "1"}
     assert changes_between(before, after) == [Change("b", "1", "2"), Change("c", "1", ""), Change("d", "", "1")]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(Change("web", "1.1", "1.2"), "web 1.1 → 1.2", id="another version"),
+        pytest.param(Change("web", "", "1.2"), "web new → 1.2", id="one that was not there"),
+        pytest.param(Change("web", "1.1", ""), "web 1.1 → gone", id="one that is gone"),
+        pytest.param(Change("db", "1.1", ""), "db 1.1 → 1.2, half-configured", id="one that could not be configured"),
+    ],
+)
+def test_a_change_is_told_for_people(change: Change, words: str) -> None:
+    assert told(change, {"db": "1.2, half-configured"}) == words
 
 
 @pytest.mark.parametrize(
