@@ -284,3 +284,32 @@ async def test_many_that_are_due_at_once_run_once_each(timed: Timed) -> None:
         body = await timed.until_ran(key)
         assert schedule_of(body)["missed"] == 0
     assert len(await timed.lab.runs()) == len(keys)
+
+
+async def test_two_operators_that_both_believe_to_lead_start_what_is_due_once(timed: Timed) -> None:
+    await timed.start()
+    keys = [await timed.build(f"b{number}") for number in range(5)]
+    timed.clock.put(timed.due)
+    for key in keys:
+        body = await timed.until_ran(key)
+        assert schedule_of(body)["next"] == wire(timed.day(1))
+    timed.clock.put(timed.day(1))
+    for key in keys:
+        await timed.until_ran(key, 2)
+    assert len(await timed.lab.runs()) == 2 * len(keys)
+
+
+async def test_a_clock_that_is_put_back_starts_nothing_twice(timed: Timed) -> None:
+    key = await timed.build()
+    timed.clock.put(timed.due)
+    await timed.until_ran(key)
+    timed.clock.put(timed.due - MINUTE)
+    await timed.lab.stop_operator()
+    await timed.start()
+    other = await timed.build("other")
+    timed.clock.put(timed.due)
+    await timed.until_ran(other)
+    body = await timed.lab.get(key)
+    assert body is not None
+    assert schedule_of(body)["next"] == wire(timed.day(1))
+    assert len(await timed.lab.runs()) == 2

@@ -120,7 +120,7 @@ _START = datetime(2026, 1, 1)
 
 
 def _never(cron: str) -> str:
-    return f"spec.schedule.cron: {cron} never comes: none of its months has such a day; choose another day or month"
+    return f"spec.schedule.cron: {cron} never comes: no month that it names has such a day; choose another day or month"
 
 
 @lru_cache(maxsize=4096)

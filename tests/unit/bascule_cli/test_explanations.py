@@ -235,6 +235,30 @@ def plain(item: Item, news: list[News] | None = None) -> str:
     return "\n".join(line.plain for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "command"),
+    [
+        pytest.param("True", Reason.SCHEDULED, RERUN, id="its time is to come"),
+        pytest.param("False", Reason.SUSPENDED, f"kubectl bascule resume gated {PLACE}", id="suspended"),
+        pytest.param("False", Reason.PROCEDURE_NOT_FOUND, EDIT, id="a Procedure is missing"),
+    ],
+)
+def test_what_waits_for_its_schedule_has_its_advice(status: str, reason: Reason, command: str) -> None:
+    item = recorded("waiting", conditions=[condition(ConditionType.SCHEDULED, status, reason)], waitingFor=None)
+    assert verdict(item) is Verdict.WAITS
+    assert command in commands(item)
+
+
+def test_after_a_run_it_is_told_besides_that_the_next_one_could_not_start() -> None:
+    says = [
+        condition(ConditionType.READY, "True", Reason.SUCCEEDED),
+        condition(ConditionType.SCHEDULED, "False", Reason.PROCEDURE_NOT_FOUND),
+    ]
+    item = recorded("succeeded", conditions=says)
+    assert verdict(item) is Verdict.DONE
+    assert [other.reason for other in explain(item, SPEECH, NOW).others] == [Reason.PROCEDURE_NOT_FOUND]
+
+
 def test_the_answer_as_people_read_it() -> None:
     digest = "sha256:7f6b435bf8f49f7c501e3a20127013035fc59befe403a132993980b42494293f"
     news = [News(datetime(2026, 11, 22, 6, 24, 37, tzinfo=UTC), "Waiting", "at the gate", count=2)]

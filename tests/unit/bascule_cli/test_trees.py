@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bascule_api.conditions import CompensationState
+from bascule_api.conditions import CompensationState, ConditionType, Reason
 from bascule_cli.resources import Item
 from bascule_cli.views.marks import ASCII
 from bascule_cli.views.trees import Look, line, tree
-from tests.support.items import NOW, recorded, with_metadata
+from tests.support.items import NOW, condition, recorded, with_metadata
 
 LOOK = Look(now=NOW)
 
@@ -105,3 +105,28 @@ def test_one_line_for_logs() -> None:
     assert line(recorded("running"), LOOK) == (
         "acme-dev/ib/abandoned  Running  2/8 test-soak  step test-soak since 2026-11-22T06:31:05Z is running"
     )
+
+
+SCHEDULE = {
+    "timetable": "0 3 * * * Etc/UTC", "next": "2026-11-23T03:00:00Z", "last": "2026-11-22T03:00:00Z", "missed": 2,
+    "missedAt": "2026-11-21T03:00:00Z", "missedReason": "Unfinished",
+}  # fmt: skip
+
+
+def test_what_waits_for_its_schedule_says_when_it_is_due() -> None:
+    says = [condition(ConditionType.SCHEDULED, "True", Reason.SCHEDULED)]
+    waits = recorded("pending", schedule=SCHEDULE, conditions=says, blocked=None)
+    assert drawn(waits, look=replace(LOOK, width=200))[1].endswith("the next run is due at 2026-11-23 03:00 UTC")
+    held = [condition(ConditionType.SCHEDULED, "False", Reason.SUSPENDED, "nothing starts")]
+    held_up = recorded("pending", schedule=SCHEDULE, conditions=held, blocked=None)
+    assert drawn(held_up, look=replace(LOOK, width=200))[1].endswith("nothing starts")
+
+
+def test_wide_shows_how_the_schedule_stands() -> None:
+    lines = drawn(recorded("succeeded", schedule=SCHEDULE), look=replace(LOOK, wide=True, width=400))[-4:]
+    assert [" ".join(text.split()[1:]) for text in lines] == [
+        "schedule 0 3 * * * Etc/UTC",
+        "next 2026-11-23 03:00:00 UTC (in 20h28m)",
+        "last due 2026-11-22 03:00:00 UTC (3h32m ago)",
+        "missed 2, the last 2026-11-21 03:00:00 UTC (1d3h ago) (Unfinished)",
+    ]
