@@ -9,7 +9,7 @@ import typer
 
 from bascule_api import names
 from bascule_cli import completion, tenants
-from bascule_cli.verbs import approvals, campaigns, explain, get, history, logs, runs
+from bascule_cli.verbs import approvals, campaigns, drills, explain, get, history, logs, runs
 
 HELP = """Golden images, patch campaigns and recovery drills as Kubernetes resources, run by Temporal workflows.
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-for group in (get, explain, approvals, campaigns, runs, logs, history, completion):
+for group in (get, explain, approvals, campaigns, drills, runs, logs, history, completion):
     group.register(app)
 app.add_typer(tenants.app, name="tenant")
 

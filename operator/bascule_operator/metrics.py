@@ -28,6 +28,25 @@ CAMPAIGN_TARGETS = Counter(
     "Targets of campaigns whose run is over: patched, failed, skipped, rolledBack.",
     ["tenant", "outcome"],
 )
+_DRILL_BUCKETS = (30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 604800)
+DRILLS = Gauge(
+    "bascule_drills",
+    "DRDrills by how they stand: Met, Missed or Inconclusive as the last drill was, Overdue, New.",
+    ["tenant", "state"],
+)
+DRILL_VERDICTS = Counter("bascule_drill_verdicts", "Drills that are over.", ["tenant", "verdict", "reason"])
+DRILL_RTO_SECONDS = Histogram(
+    "bascule_drill_rto_seconds",
+    "Recovery time of drills that are over, net of waiting for people.",
+    ["tenant", "verdict"],
+    buckets=_DRILL_BUCKETS,
+)
+DRILL_RPO_SECONDS = Histogram(
+    "bascule_drill_rpo_seconds",
+    "Age of what drills recovered, at the time of the disaster.",
+    ["tenant", "verdict"],
+    buckets=_DRILL_BUCKETS,
+)
 STEP_SECONDS = Histogram(
     "bascule_operator_step_seconds",
     "Time of a run's step, all its attempts and waits included.",

@@ -10,7 +10,7 @@ import logging
 
 from bascule_api import names
 from bascule_api.progress import RunIdentity
-from bascule_operator import apply, metrics, observe
+from bascule_operator import apply, metrics, observe, standings
 from bascule_operator.connections.temporal import Place
 from bascule_operator.decisions.happenings import Happening
 from bascule_operator.decisions.tenants import serves
@@ -58,6 +58,7 @@ class Sweep:
             for missing in known - found:
                 await self._missing(missing)
         await self._undecided()
+        standings.tell(self._world.store, self._world.clock())
 
     def _restless(self, body: Json) -> bool:
         due = due_at(body)

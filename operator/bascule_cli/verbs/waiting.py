@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bascule_api.conditions import CompensationState, Phase
+from bascule_api.conditions import CompensationState, ConditionType, Phase
 from bascule_api.runs import RunStatus
 from bascule_cli import terminal
 from bascule_cli.cluster import Cluster, Json
@@ -35,13 +35,16 @@ def wait_for_run(
     found = until(cluster, item.kind, item.body, over, seconds)
     if found is None:
         raise CliError(ExitCode.FAILED, f"{item.reference} was deleted meanwhile")
-    status = Item.of(item.kind, found).status
-    run = status.run
+    ended = Item.of(item.kind, found)
+    status, run = ended.status, ended.status.run
     assert run is not None  # noqa: S101 - what is over has a run
     words = f"{item.namespace}/{item.reference}: run {run.number} {str(run.outcome).lower()}"
-    failed = _left(status) if cancelled else run.outcome is not Phase.SUCCEEDED
+    # A drill may have succeeded as a run, and have missed its objectives.
+    stalled = run.outcome is Phase.SUCCEEDED and ended.holds(ConditionType.STALLED)
+    failed = _left(status) if cancelled else run.outcome is not Phase.SUCCEEDED or stalled
     if failed:
-        why = status.failure.message if status.failure else ""
+        found_why = ended.condition(ConditionType.STALLED) if stalled else status.failure
+        why = found_why.message if found_why else ""
         raise CliError(ExitCode.FAILED, f"{words}{': ' + why if why else ''}", speech(cluster).verb(item, "explain"))
     typer.echo(terminal.clean(words))
 

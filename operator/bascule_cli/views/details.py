@@ -7,10 +7,11 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from bascule_api.dr_drills import DRDrillStatus, DrillPhase, DrillStatus, Timeline
 from bascule_api.image_builds import ImageBuildStatus
 from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetsStatus
 from bascule_cli.resources import Item
-from bascule_cli.views.wording import moment
+from bascule_cli.views.wording import moment, span, stamp
 
 Facts = list[tuple[str, str]]
 _TARGETS = 3
@@ -66,4 +67,38 @@ def _patch_campaign(item: Item) -> Facts:
     ]
 
 
-_KINDS: dict[str, Callable[[Item], Facts]] = {"ImageBuild": _image_build, "PatchCampaign": _patch_campaign}
+def _dr_drill(item: Item) -> Facts:
+    status = DRDrillStatus.model_validate(item.body.get("status") or {})
+    drill = status.drill or DrillStatus()
+    probes = ", ".join(f"{probe.name} {'passed' if probe.passed_at else 'did not pass'}" for probe in drill.probes)
+    wanted = item.spec.get("objectives") or {}
+    objectives = ", ".join(f"{name.upper()} {wanted[name]}" for name in ("rto", "rpo") if name in wanted)
+    return [
+        ("verdict", drill.words if drill.verdict else ""),
+        ("why", drill.message),
+        ("objectives", objectives),
+        ("restored", drill.backup),
+        ("recovery point", stamp(drill.recovery_point)),
+        ("data as of", stamp(drill.data_as_of)),
+        ("timeline", _timeline(drill.timeline)),
+        ("probes", probes),
+        ("namespace", drill.namespace),
+        ("left", ", ".join(drill.left)),
+        ("report", drill.report or ""),
+    ]
+
+
+def _timeline(timeline: Timeline) -> str:
+    parts = []
+    for name, told in timeline.to_wire().items():
+        phase = DrillPhase.model_validate(told)
+        if phase.started_at is not None:
+            parts.append(f"{name} {span(phase.finished_at - phase.started_at) if phase.finished_at else 'goes on'}")
+    return ", ".join(parts)
+
+
+_KINDS: dict[str, Callable[[Item], Facts]] = {
+    "ImageBuild": _image_build,
+    "PatchCampaign": _patch_campaign,
+    "DRDrill": _dr_drill,
+}

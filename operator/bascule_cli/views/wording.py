@@ -29,6 +29,11 @@ def moment(when: datetime | None, now: datetime) -> str:
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({far})"
 
 
+def stamp(when: datetime | None) -> str:
+    """A time in UTC, as documents have it: `2026-11-22T06:12:01Z`; empty where there is none."""
+    return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if when else ""
+
+
 @dataclass(frozen=True)
 class Speech:
     """How commands are to be typed by who reads them: with the program's name and the options they came with."""

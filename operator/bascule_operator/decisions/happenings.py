@@ -13,6 +13,7 @@ from bascule_api.conditions import (
     Reason,
     StepState,
 )
+from bascule_api.dr_drills import DRDrillStatus, DrillVerdict, PastDrill
 from bascule_api.patch_campaign_status import FailedTarget, PatchCampaignStatus
 from bascule_api.runs import RunRecord, RunStatus
 from bascule_api.schedules import MissReason
@@ -38,6 +39,7 @@ def happenings(old: RunStatus, new: RunStatus) -> list[Happening]:
         *_steps(old, new),
         *_targets(old, new),
         *_finished(old, new),
+        *_drills(old, new),
         *_compensation(old, new),
         *_missed(old, new),
         *_said(old, new),
@@ -94,6 +96,31 @@ def _finished(old: RunStatus, new: RunStatus) -> list[Happening]:
         for past in reversed(new.history)
         if past.number not in known and past.phase in _ENDS
     ]
+
+
+def _drills(old: RunStatus, new: RunStatus) -> list[Happening]:
+    """Drills that are over."""
+    known = {past.number for past in _held(old)}
+    return [
+        Happening(
+            _VERDICTS[past.verdict],
+            f"drill {past.number}: {past.words}{'; ' + past.message if past.message else ''}",
+            past.verdict is not DrillVerdict.MET,
+        )
+        for past in reversed(_held(new))
+        if past.number not in known and past.verdict is not None
+    ]
+
+
+_VERDICTS = {
+    DrillVerdict.MET: "DrillMet",
+    DrillVerdict.MISSED: "DrillMissed",
+    DrillVerdict.INCONCLUSIVE: "DrillInconclusive",
+}
+
+
+def _held(status: RunStatus) -> list[PastDrill]:
+    return status.drills if isinstance(status, DRDrillStatus) else []
 
 
 def _compensation(old: RunStatus, new: RunStatus) -> list[Happening]:

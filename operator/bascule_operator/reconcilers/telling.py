@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
 from bascule_api.conditions import StepState
+from bascule_api.dr_drills import DRDrillStatus
 from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetsStatus
 from bascule_api.runs import RunRecord, RunStatus, StepStatus, Trigger
 from bascule_operator import metrics
@@ -73,6 +74,20 @@ def finished(key: Key, subject: Subject, ended: RunStatus) -> None:
             _measure(key.kind, step)
         if isinstance(ended, PatchCampaignStatus) and ended.targets is not None:
             _count(tenant, ended.targets)
+        if isinstance(ended, DRDrillStatus):
+            _judged(tenant, ended, past.number)
+
+
+def _judged(tenant: str, ended: DRDrillStatus, number: int) -> None:
+    """What a drill measured."""
+    for drill in ended.drills:
+        if drill.number != number or drill.verdict is None:
+            continue
+        metrics.DRILL_VERDICTS.labels(tenant, drill.verdict, drill.reason or "").inc()
+        if drill.rto_seconds is not None:
+            metrics.DRILL_RTO_SECONDS.labels(tenant, drill.verdict).observe(drill.rto_seconds)
+        if drill.rpo_seconds is not None:
+            metrics.DRILL_RPO_SECONDS.labels(tenant, drill.verdict).observe(drill.rpo_seconds)
 
 
 def scheduled(key: Key, old: RunStatus, new: RunStatus) -> None:

@@ -7,16 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from bascule_api import names
 from bascule_api.conditions import ConditionType, Phase
 from bascule_api.dr_drills import DRDrillStatus
 from bascule_api.failures import FailureType
-from bascule_operator.decisions import endings, status, undoing
+from bascule_operator.decisions import endings, happenings, status, undoing
 from bascule_operator.decisions.conditions import find
 from bascule_operator.decisions.drill_status import complete
 from bascule_operator.decisions.views import Closed, RunState, RunView
 from bascule_operator.decisions.wire import STATUS_LIMIT, wire
+from bascule_operator.reconcilers import telling
+from bascule_operator.store import Key
 from tests.support.drill_subjects import REPORT, UID, ADrill, drill, figures, missed, parsed, result
 from tests.support.subjects import NOW, an_open, progress
 
@@ -218,3 +221,43 @@ def test_the_largest_status_stays_within_its_limit(letter: str) -> None:
     kept = parsed(made.body | {"status": wire(over(made, view))}).status
     assert isinstance(kept, DRDrillStatus)
     assert [known.number for known in kept.drills][:1] == [1]
+
+
+@pytest.mark.parametrize(
+    ("told_by_run", "event"),
+    [
+        pytest.param(figures(), ("DrillMet", "drill 1: Met: RTO 4m12s, RPO 7m", False), id="met"),
+        pytest.param(missed(), ("DrillMissed", "drill 1: Missed (RTOExceeded): RTO 21m, RPO 7m", True), id="missed"),
+        pytest.param(
+            figures(verdict="Inconclusive", reason="IsolationNotEnforced", rto="", rpo=""),
+            ("DrillInconclusive", "drill 1: Inconclusive (IsolationNotEnforced)", True),
+            id="inconclusive",
+        ),
+    ],
+)
+def test_the_verdict_is_told_once(told_by_run: Any, event: tuple[str, str, bool]) -> None:
+    made = drill().running()
+    told = over(made, result(told=told_by_run | {"message": ""}))
+    found = happenings.happenings(made.status, told)
+    assert [(item.reason, item.note, item.warning) for item in found if item.reason.startswith("Drill")] == [event]
+    assert happenings.happenings(told, told) == []
+
+
+def test_what_was_measured_is_counted() -> None:
+    made = drill().running()
+    told = over(made, result(told=missed()))
+    before = {name: _sample(name) for name in _COUNTED}
+    telling.finished(Key("DRDrill", "acme-dev", "web"), made.subject, told)
+    telling.finished(Key("DRDrill", "acme-dev", "web"), made.subject.with_status(told), told)
+    assert {name: _sample(name) - before[name] for name in _COUNTED} == {
+        "bascule_drill_verdicts_total": 1, "bascule_drill_rto_seconds_sum": 1260, "bascule_drill_rpo_seconds_sum": 420,
+    }  # fmt: skip
+
+
+_COUNTED = ("bascule_drill_verdicts_total", "bascule_drill_rto_seconds_sum", "bascule_drill_rpo_seconds_sum")
+
+
+def _sample(name: str) -> float:
+    labels = {"tenant": "acme", "verdict": "Missed"}
+    reason = {"reason": "RTOExceeded"} if name.endswith("_total") else {}
+    return REGISTRY.get_sample_value(name, labels | reason) or 0.0
