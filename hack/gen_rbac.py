@@ -24,7 +24,7 @@ class Rule(Protocol):
 
     @property
     def scope(self) -> str:
-        """Cluster, Nodes, OwnNamespace, StepsNamespace, VeleroNamespace or TenantNamespace."""
+        """Cluster, Nodes, OwnNamespace, StepsNamespace, VeleroNamespace, TenantNamespace, Drills or DrillNamespace."""
 
     @property
     def api_group(self) -> str: ...
@@ -48,9 +48,11 @@ def checked(rules: Iterable[Rule]) -> list[Rule]:
     result = list(rules)
     for rule in result:
         words = {rule.api_group, *rule.resources, *rule.verbs}
-        if found := words & {"*", "escalate", "bind", "impersonate"}:
+        # Binding a role that is named is no way to get any other.
+        forbidden = {"*", "escalate", "impersonate"} | (set() if rule.only else {"bind"})
+        if found := words & forbidden:
             raise TooBroadError(f"{', '.join(sorted(found))} is not least privilege: {rule}")
-        if rule.scope in ("Cluster", "Nodes") and "secrets" in rule.resources:
+        if rule.scope in ("Cluster", "Nodes", "Drills") and "secrets" in rule.resources:
             raise TooBroadError(f"nobody reads Secrets all over the cluster: {rule}")
     return result
 
@@ -125,7 +127,26 @@ def chart_roles(account: str, source: str, rules: Sequence[Rule]) -> str:
     velero = _role(account, _of_scope(rules, "VeleroNamespace"), cluster=False, part="-velero", where=namespace)
     if velero:
         velero = f"{{{{- if {namespace} }}}}\n{velero}{{{{- end }}}}\n"
-    return note + cluster + own + nodes + velero
+    return note + cluster + own + nodes + velero + _drill_roles(account, rules)
+
+
+def _drill_roles(account: str, rules: Sequence[Rule]) -> str:
+    """What drills need, where there may be any: in the cluster, and as a ClusterRole in each drill's namespace."""
+    drills = _role(account, _of_scope(rules, "Drills"), cluster=True, part="-drills")
+    if not drills:
+        return ""
+    inside = f"""\
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: bascule-drill
+  labels:
+    {{{{- include "bascule.labels" . | nindent 4 }}}}
+rules:
+{_yaml_rules(_of_scope(rules, "DrillNamespace"))}
+"""
+    return f"{{{{- if .Values.drills.enabled }}}}\n{drills}{inside}{{{{- end }}}}\n"
 
 
 def _python_rules(name: str, rules: Iterable[Rule]) -> str:

@@ -48,6 +48,7 @@ def install(cluster: Cluster, **overrides: Any) -> None:
         "operator": {"image": images["operator"], "replicas": 1},
         "worker": {"image": images["worker"], "replicas": 1},
         "temporal": temporal_values(cluster),
+        "drills": {"enabled": True},
         "trust": {"caBundle": cluster.ca_file.read_text()},
         "procedures": {
             "images": {

@@ -18,16 +18,23 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from bascule_codec import Keyring
 from bascule_telemetry import logs, traces
+from bascule_workers.activities.drill_environments import DrillEnvironmentActivities, DrillEnvironmentPorts
+from bascule_workers.activities.drill_probes import DrillProbeActivities
+from bascule_workers.activities.drill_reports import DrillReportActivities
+from bascule_workers.activities.drill_restores import DrillPorts, DrillRestoreActivities
 from bascule_workers.activities.image_builds import Builder, ImageBuildPorts
 from bascule_workers.activities.patch_targets import PatchTargetPorts
 from bascule_workers.adapters import health
 from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.cosign import CosignSigner, CosignVerifier
 from bascule_workers.adapters.cosign_attestations import CosignAttester
+from bascule_workers.adapters.drill_watch import DrillWatch
 from bascule_workers.adapters.git_sources import CommandLineGit
+from bascule_workers.adapters.kubernetes_drills import KubernetesDrills
 from bascule_workers.adapters.kubernetes_jobs import KubernetesJobs
 from bascule_workers.adapters.kubernetes_nodes import KubernetesNodes
 from bascule_workers.adapters.kubernetes_objects import KubernetesObjects, KubernetesTenants
+from bascule_workers.adapters.kubernetes_velero import KubernetesVelero
 from bascule_workers.adapters.leases import KubernetesLeases
 from bascule_workers.adapters.node_watch import NodeWatch
 from bascule_workers.adapters.oci_logs import OciLogs
@@ -41,6 +48,7 @@ from bascule_workers.adapters.syft import Syft
 from bascule_workers.adapters.target_leases import KubernetesTargetLeases
 from bascule_workers.adapters.temporal_connections import OwnSecrets, PlatformTemporal, TemporalConnections
 from bascule_workers.adapters.tenant_watch import TenantWatch
+from bascule_workers.plans.drill_spaces import SpaceSettings
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.readiness import Readiness
 from bascule_workers.settings import Settings
@@ -88,6 +96,34 @@ def target_ports(api: ApiServer, watch: NodeWatch, ports: ImageBuildPorts) -> Pa
     )
 
 
+def drills(api: ApiServer, watch: DrillWatch, ports: ImageBuildPorts, settings: Settings) -> list[object]:
+    """Who carries out the parts of a drill."""
+    environments = DrillEnvironmentPorts(
+        spaces=KubernetesDrills(api, watch),
+        objects=ports.objects,
+        git=CommandLineGit(),
+        settings=SpaceSettings(settings.namespace, settings.ca_config_map),
+        steps=ports.steps,
+        tenants=ports.tenants,
+        logs=ports.logs,
+        job_settings=ports.job_settings,
+    )
+    jobs = DrillPorts(
+        steps=ports.steps,
+        objects=ports.objects,
+        tenants=ports.tenants,
+        logs=ports.logs,
+        job_settings=ports.job_settings,
+        velero=KubernetesVelero(api, settings.velero_namespace),
+    )
+    return [
+        DrillEnvironmentActivities(environments),
+        DrillRestoreActivities(jobs),
+        DrillProbeActivities(jobs),
+        DrillReportActivities(ports.tenants, ports.logs),
+    ]
+
+
 def _runtime(settings: Settings) -> Runtime:
     if not settings.metrics_port:
         return Runtime(telemetry=TelemetryConfig(logging=logs.of_temporal()))
@@ -108,6 +144,7 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
         loop.add_signal_handler(number, _stop, stop, settings.grace_seconds)
     api = await ApiServer.connect(settings.kubeconfig)
     http, pods, nodes, watch = RegistryHttp(), PodWatch(api), NodeWatch(api), TenantWatch(api, tenants)
+    spaces = DrillWatch(api)
     identity = f"bascule-worker@{socket.gethostname()}:{os.getpid()}"
     platform = PlatformTemporal(
         settings.temporal_address,
@@ -123,6 +160,7 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
         keyring=Keyring.from_directory(settings.payload_keys_dir),
         ports=world,
         targets=target_ports(api, nodes, world),
+        drills=drills(api, spaces, world, settings),
         policy=SameTenantPolicy,
         audit=StdoutAudit(),
         grace=timedelta(seconds=settings.grace_seconds),
@@ -142,6 +180,7 @@ async def serve(settings: Settings, tenants: Sequence[str]) -> None:
         asking.cancel()
         await pods.close()
         await nodes.close()
+        await spaces.close()
         await http.close()
         await api.close()
 

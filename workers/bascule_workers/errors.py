@@ -137,6 +137,11 @@ class ApiUnavailableError(WorkerError):
 
     retryable = True
 
+    def __init__(self, message: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        """Of the answer; 0: there was none."""
+
 
 class TargetRefusedError(WorkerError):
     """A node is not one that the tenant may patch (any more), or belongs to the control plane."""

@@ -22,6 +22,10 @@ class Scope(StrEnum):
     """Velero's namespace, where drills may restore by it."""
     TENANT_NAMESPACE = "TenantNamespace"
     """Each namespace that a tenant owns."""
+    DRILLS = "Drills"
+    """The whole cluster, where tenants may rehearse disasters."""
+    DRILL_NAMESPACE = "DrillNamespace"
+    """Each namespace of a drill: the ClusterRole `bascule-drill`, which the worker binds itself to there."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class PolicyRule:
     only: tuple[str, ...] = ()
     """Names of the objects that the rule is about; none: all."""
 
+
+_APPLIED = ("get", "list", "watch", "create", "patch", "delete")
 
 RULES = (
     PolicyRule(
@@ -90,4 +96,46 @@ RULES = (
         ("get",),
         "what a resource names",
     ),
+    PolicyRule(
+        Scope.DRILLS,
+        "",
+        ("namespaces",),
+        ("get", "list", "create", "delete"),
+        "a drill has a namespace of its own; a policy says which are drills'",
+    ),
+    PolicyRule(
+        Scope.DRILLS,
+        "rbac.authorization.k8s.io",
+        ("rolebindings",),
+        ("create",),
+        "in a drill's namespace the worker binds itself to bascule-drill; a policy lets it bind nothing else",
+    ),
+    PolicyRule(
+        Scope.DRILLS,
+        "rbac.authorization.k8s.io",
+        ("clusterroles",),
+        ("bind",),
+        "it needs none of these rights itself to have them in a drill's namespace",
+        only=("bascule-drill",),
+    ),
+    PolicyRule(Scope.DRILLS, "", ("persistentvolumes",), ("list",), "whether a drill's volumes are gone with it"),
+    *(
+        PolicyRule(Scope.DRILL_NAMESPACE, group, resources, _APPLIED, why)
+        for group, resources, why in (
+            (
+                "",
+                ("configmaps", "persistentvolumeclaims", "secrets", "serviceaccounts", "services"),
+                "what a drill's manifests may have, a CA, and for as long as the restore needs them its keys",
+            ),
+            ("apps", ("deployments", "statefulsets"), "what a drill's manifests may have"),
+            ("batch", ("jobs",), "what a drill's manifests may have; canary, restore and probes"),
+            ("policy", ("poddisruptionbudgets",), "what a drill's manifests may have"),
+            ("networking.k8s.io", ("networkpolicies",), "a drill's isolation"),
+            ("", ("limitranges", "resourcequotas"), "a drill's bounds"),
+        )
+    ),
+    PolicyRule(Scope.DRILL_NAMESPACE, "apps", ("replicasets",), ("list",), "the teardown's proof"),
+    PolicyRule(Scope.DRILL_NAMESPACE, "", ("pods",), ("list", "watch"), "how a drill's pods fare"),
+    PolicyRule(Scope.DRILL_NAMESPACE, "", ("pods/log",), ("get",), "what a step said"),
+    PolicyRule(Scope.DRILL_NAMESPACE, "", ("events",), ("list",), "why pods are refused"),
 )

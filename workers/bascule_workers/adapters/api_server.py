@@ -18,6 +18,7 @@ JsonObject = dict[str, Any]
 
 _JSON = "application/json"
 _MERGE = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
@@ -61,9 +62,13 @@ class ApiServer:
 
     async def metadata(self, path: str, **parameters: Any) -> list[JsonObject]:
         """The metadata of what a path lists: the contents are not sent."""
-        answer = await self._request("GET", path, parameters=parameters, accept=_METADATA)
+        return (await self.metadata_page(path, **parameters))[0]
+
+    async def metadata_page(self, path: str, **parameters: Any) -> tuple[list[JsonObject], str]:
+        """The same of one page, with what `continue` has to be for the next; empty: there is none."""
+        answer = json.loads(await self._request("GET", path, parameters=parameters, accept=_METADATA))
         # A list of metadata without items says null, unlike one of whole objects.
-        return [item["metadata"] for item in json.loads(answer)["items"] or []]
+        return [item["metadata"] for item in answer["items"] or []], str(answer["metadata"].get("continue") or "")
 
     async def find(self, path: str) -> JsonObject | None:
         """The object, or None when there is none."""
@@ -90,6 +95,12 @@ class ApiServer:
     async def merge(self, path: str, body: Mapping[str, Any]) -> JsonObject:
         """Change what the body has; null takes a field away. With a resourceVersion in it: only as it was read."""
         answer: JsonObject = json.loads(await self._request("PATCH", path, body, content_type=_MERGE))
+        return answer
+
+    async def apply(self, path: str, body: Mapping[str, Any], *, manager: str) -> JsonObject:
+        """Server-side apply, forced. Fields that the kind does not have are refused: ApiError 400."""
+        parameters = {"fieldManager": manager, "force": "true", "fieldValidation": "Strict"}
+        answer: JsonObject = json.loads(await self._request("PATCH", path, body, parameters, content_type=_APPLY))
         return answer
 
     async def answer(self, path: str, body: Mapping[str, Any]) -> tuple[int, JsonObject]:
@@ -205,7 +216,7 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
         message, reason = text, ""
     if response.status >= 500 or response.status in (401, 403, 408, 429):
         # A role or token that is not there yet is mended without a change to the run.
-        raise ApiUnavailableError(f"the API server answers {response.status}: {message[:512]}")
+        raise ApiUnavailableError(f"the API server answers {response.status}: {message[:512]}", response.status)
     raise ApiError(response.status, message[:2048], reason)
 
 

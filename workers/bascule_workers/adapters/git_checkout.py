@@ -22,6 +22,7 @@ LIST_LIMIT = 64 << 20
 MAX_SUBMODULES = 32
 MAX_DEPTH = 4
 _SUBMODULE = "160000"
+_FILES = ("100644", "100755")
 _ALLOWED = re.compile(r"^(https|ssh)://[^\s@/:]*@?[^\s@/]+/.+$")
 
 
@@ -60,6 +61,8 @@ class Checkout:
     """Seconds for which a server that does not answer is asked again."""
     folder: Path
     """An existing, empty folder for repositories and credentials, removed by the caller."""
+    seconds: float = FETCH_SECONDS
+    """How long one command of git may take."""
     _used: int = 0
     _files: int = 0
     _repositories: int = 0
@@ -67,6 +70,26 @@ class Checkout:
     def tree(self, commit: str) -> Path:
         """The folder that holds the commit's files. Raises CheckoutError."""
         return self._tree(self.url, commit, 0)
+
+    def files(
+        self, commit: str, path: str, suffixes: tuple[str, ...], *, most: int, most_bytes: int
+    ) -> dict[str, bytes]:
+        """The files directly in a folder of the commit that end so, by name; nothing is checked out.
+
+        Raises CheckoutError, also for a link or submodule among them, and beyond `most` files or `most_bytes`.
+        """
+        if not git.COMMIT.match(commit):
+            raise CheckoutError("absent", f"{commit!r} is no commit")
+        repository = _Repository(self, self.url, 0)
+        repository.fetch(commit)
+        where = path or "the repository"
+        entries = [entry for entry in repository.folder(commit, path) if entry.path.endswith(suffixes)]
+        for entry in entries:
+            if entry.mode not in _FILES:
+                raise CheckoutError("refused", f"{where} has {entry.path}, which is no plain file: put the file there")
+        if len(entries) > most or sum(entry.size for entry in entries) > most_bytes:
+            raise CheckoutError("refused", f"{where} has more than {most} files, or {most_bytes >> 10} KiB of them")
+        return {entry.path: repository.content(entry) for entry in entries}
 
     def _tree(self, url: str, commit: str, depth: int) -> Path:
         if not git.COMMIT.match(commit):
@@ -137,7 +160,7 @@ class _Repository:
                 ["-C", str(self.tree), *arguments],
                 self._checkout.inherited,
                 limit_bytes=limit or self._checkout.limit,
-                limit_seconds=FETCH_SECONDS,
+                limit_seconds=self._checkout.seconds,
             )
         except git.GitError as error:
             raise CheckoutError(error.kind, str(error)) from None
@@ -187,6 +210,21 @@ class _Repository:
         except CheckoutError as error:
             raise (TOO_MANY if error.kind == "large" else error) from None
         return [_entry(line) for line in listed.split("\0") if line]
+
+    def folder(self, commit: str, path: str) -> list[Entry]:
+        """What lies directly in a folder of the commit. Raises CheckoutError where there is none."""
+        place = str(PurePosixPath(path)) if PurePosixPath(path).parts else ""
+        try:
+            tree = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}:{place}").strip()
+            listed = self._git("ls-tree", "-z", "-l", tree, limit=LIST_LIMIT)
+        except CheckoutError as error:
+            if error.kind == "large":
+                raise TOO_MANY from None
+            raise CheckoutError("absent", f"the repository has no folder {path!r}") from None
+        return [_entry(line) for line in listed.split("\0") if line]
+
+    def content(self, entry: Entry) -> bytes:
+        return self._git("cat-file", "blob", entry.object).encode(errors="surrogateescape")
 
     def module_urls(self, commit: str) -> dict[str, str]:
         """The submodules' addresses by path, as `.gitmodules` has them."""

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from bascule_workers.plans.kstatus import Standing
+
+Objects = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How an applied object stands, by kstatus."""
+class Ensured:
+    """How the making of a drill's namespace stands."""
 
-    name: str
-    """`Deployment/web`."""
-    ready: bool
-    failed: bool = False
-    """Whether it says itself that it will not become ready."""
-    message: str = ""
+    waits_for: str = ""
+    """What is still missing; empty: all is there."""
     at: int = 0
-    """When it became ready, by its own conditions, in epoch seconds."""
+    """When the last of it was made, in epoch seconds."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What there is of a drill."""
+
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """How much of each kind."""
+    held: tuple[str, ...] = ()
+    """Objects with finalizers that nothing of the cluster itself takes away: `ConfigMap/x: example.com/hold`."""
+    volumes: tuple[str, ...] = ()
+    """Names of the PersistentVolumes among it."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +50,25 @@ class DrillSpaces(Protocol):
     Raises ApiUnavailableError when the API server does not answer.
     """
 
-    async def ensure(self, namespace: str, objects: Sequence[Mapping[str, Any]], run: str) -> str:
-        """Make sure of the namespace (the first object) and of what the platform puts into it.
+    async def ensure(self, namespace: str, objects: Objects, run: str) -> Ensured:
+        """Make sure of the namespace (the first object), of the worker's RoleBinding (the second) and of what else the
+        platform puts into it.
 
-        Returns what it still waits for, or nothing. Raises DrillNamespaceTakenError for one without the run's label.
+        Raises DrillNamespaceTakenError for one without the run's label.
         """
 
-    async def apply(self, namespace: str, objects: Sequence[Mapping[str, Any]]) -> None:
+    async def apply(self, namespace: str, objects: Objects) -> None:
         """Server-side apply. Raises EnvironmentFailedError naming the object that is refused, and why."""
 
-    async def standing(self, namespace: str, objects: Sequence[Mapping[str, Any]]) -> list[Standing]:
-        """How the applied objects stand."""
+    async def standing(self, namespace: str, objects: Objects) -> list[Standing]:
+        """How the applied objects stand, in their order."""
 
     async def until_changed(self, namespace: str, limit_seconds: float) -> None:
-        """Wait by a watch until something in the namespace changed, or the time is up."""
+        """Wait by watches until something changed since `standing` was last asked, or the time is up."""
 
-    async def count(self, namespace: str, run: str) -> dict[str, int]:
-        """How much there is of each kind that a drill can leave: in the namespace, and what was bound to it
-        (PersistentVolumes)."""
+    async def count(self, namespace: str, run: str) -> Counted:
+        """How much there is of each kind that a drill can leave: the namespace, what is in it, and what was bound to it
+        (PersistentVolumes). Nothing of a namespace without the run's label."""
 
     async def of_run(self, run: str) -> list[str]:
         """Namespaces that carry the run's label; one LIST."""

@@ -1,0 +1,92 @@
+"""What a drill applied and its pods, kept current by watches for as long as somebody waits for it to become ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from bascule_workers.adapters.api_server import ApiServer, JsonObject
+from bascule_workers.adapters.reflector import Reflector, whole
+from bascule_workers.errors import ApiUnavailableError
+
+LIST_SECONDS = 30.0
+LINGER_SECONDS = 20.0
+"""How long a namespace is watched after the last one has stopped waiting."""
+
+
+class SpaceView:
+    """One drill's namespace: the kinds that were asked for, and pods. One watch for each."""
+
+    def __init__(self, api: ApiServer, namespace: str) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._reflectors: dict[str, Reflector[JsonObject]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._event = asyncio.Event()
+        self.users = 0
+
+    async def follow(self, paths: Mapping[str, str]) -> None:
+        """Watch these kinds, by their paths, besides those that are watched already; returns with all listed."""
+        for kind, path in {**paths, "Pod": f"/api/v1/namespaces/{self._namespace}/pods"}.items():
+            if kind not in self._reflectors:
+                reflector = Reflector(self._api, path, lambda _: self._event.set(), read=whole)
+                self._reflectors[kind] = reflector
+                self._tasks.append(asyncio.create_task(reflector.run()))
+        try:
+            async with asyncio.timeout(LIST_SECONDS):
+                await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors.values()))
+        except TimeoutError:
+            raise ApiUnavailableError(f"the API server does not list what is in {self._namespace}") from None
+
+    def live(self, kind: str, name: str) -> JsonObject | None:
+        return self._reflectors[kind].items.get(name)
+
+    def pods(self) -> list[JsonObject]:
+        return list(self._reflectors["Pod"].items.values())
+
+    def looked(self) -> None:
+        """What comes from here on is a change."""
+        self._event.clear()
+
+    async def changed(self, limit_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        for task in self._tasks:
+            task.cancel()
+        return self._tasks
+
+
+class DrillWatch:
+    """The views of all drills' namespaces."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+        self._views: dict[str, SpaceView] = {}
+
+    @asynccontextmanager
+    async def view(self, namespace: str) -> AsyncIterator[SpaceView]:
+        view = self._views.setdefault(namespace, SpaceView(self._api, namespace))
+        view.users += 1
+        try:
+            yield view
+        finally:
+            view.users -= 1
+            if view.users == 0:
+                asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, namespace, view)
+
+    async def close(self) -> None:
+        """Stop watching, and wait until the connections are given back."""
+        tasks = [task for view in self._views.values() for task in view.stop()]
+        self._views.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _drop(self, namespace: str, view: SpaceView) -> None:
+        if view.users == 0 and self._views.get(namespace) is view:
+            del self._views[namespace]
+            view.stop()
