@@ -74,6 +74,8 @@ class FailureType(StrEnum):
     """What a drill applied was refused, or did not become ready in time."""
     BACKUP_NOT_FOUND = "BackupNotFound"
     """There is no such backup, or none that is complete; or it is empty, or not one that this restore understands."""
+    BACKUP_UNREACHABLE = "BackupUnreachable"
+    """The place where the backup is did not answer."""
     BACKUP_FORBIDDEN = "BackupForbidden"
     """The backup holds more than the tenant's namespaces."""
     RESTORE_FAILED = "RestoreFailed"

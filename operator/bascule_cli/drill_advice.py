@@ -192,6 +192,7 @@ _FAILURES: dict[FailureType, Callable[[Item, Speech], list[Advice]]] = {
     FailureType.MANIFESTS_REFUSED: _manifests,
     FailureType.ENVIRONMENT_FAILED: _failed_environment,
     FailureType.BACKUP_NOT_FOUND: _backup,
+    FailureType.BACKUP_UNREACHABLE: _backup,
     FailureType.BACKUP_FORBIDDEN: _backup,
     FailureType.RESTORE_FAILED: _backup,
     FailureType.DRILL_NAMESPACE_TAKEN: _taken,

@@ -36,6 +36,7 @@ def restore_traits(request: RestoreRequest) -> JobTraits:
         words=("restore",),
         depends_on={"secret": request.secret, "environmentSecret": request.environment_secret},
         labels={names.LABEL_EGRESS: names.EGRESS_RESTORE},
+        environment={"BASCULE_NAMESPACE": request.namespace},
         own_mounts=(*mounts, *secret.own_mounts),
         own_environment={**own, **secret.own_environment},
         volumes=(*volumes, *secret.volumes),
@@ -49,7 +50,11 @@ def probe_traits(request: DrillRequest, probe: str, attempt: int, environment_se
     return JobTraits(
         words=("probe", probe, str(attempt)),
         depends_on={"probe": probe, "attempt": attempt, "environmentSecret": environment_secret},
-        environment={"BASCULE_PROBE": probe, "BASCULE_RECOVERY_POINT": rfc3339(point) if point else ""},
+        environment={
+            "BASCULE_NAMESPACE": request.namespace,
+            "BASCULE_PROBE": probe,
+            "BASCULE_RECOVERY_POINT": rfc3339(point) if point else "",
+        },
         own_mounts=secret.own_mounts,
         own_environment=secret.own_environment,
         volumes=secret.volumes,
