@@ -19,7 +19,8 @@ from bascule_workers.packer.publication import Kind
 
 FOLDER = Path(__file__).resolve().parents[3] / "charts/bascule/procedures"
 NODES = ("apt-upgrade", "apt-rollback", "node-reboot", "node-script", "node-check")
-OURS = ("packer", "packer-artifact-delete", "image-policy", "ansible-playbook", *NODES)
+RESTORES = ("postgres-restore", "files-restore")
+OURS = ("packer", "packer-artifact-delete", "image-policy", "ansible-playbook", *RESTORES, *NODES)
 
 
 def shipped(name: str) -> Procedure:
@@ -48,7 +49,7 @@ def test_every_shipped_procedure_follows_the_contract(name: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*OURS, "sql-probe"])
 def test_the_program_that_a_procedure_starts_is_there(name: str) -> None:
     python, option, module = shipped(name).spec.template.container.command
     assert (python, option) == ("python3", "-m")
@@ -115,9 +116,51 @@ def test_a_template_stays_within_the_sources(template: str) -> None:
         ("ansible-playbook", {"variables": ["a={{ x }}\n$(id)"], "playbook": "roles/web.yml", "check": True}),
         ("apt-upgrade", {"packages": ["g++", "libc6:i386", "linux-image-amd64=6.1.119-1", "a1=2:1.0~rc1+b1"]}),
         ("node-script", {"script": "20-firmware.sh"}),
+        (
+            "postgres-restore",
+            {"artifact": f"registry:5000/acme/dump@sha256:{'a' * 64}", "service": "db", "database": "shop"},
+        ),
+        (
+            "files-restore",
+            {"claim": "data", "endpoint": "https://s3:9000", "bucket": "backups", "key": "web/2026-11-22.tar"},
+        ),
+        ("sql-probe", {"query": "SELECT 'a|$b'\n", "expect": "a|$b", "service": "db", "port": 6432}),
         ("node-check", {"services": ["ssh.service", "getty@tty1.service"], "minFreePercent": 10}),
         ("image-policy", {"ignore": ["*:/usr/share/doc/*", "root-user:/"], "allowedSetuid": [], "allowRoot": True}),
     ],
 )
 def test_what_is_meant_to_be_given_may_be_given(name: str, given: dict[str, str | list[str] | bool]) -> None:
     assert parameter_errors(shipped(name).spec.parameters, given) == []
+
+
+@pytest.mark.parametrize("name", RESTORES)
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("key", "../other/x"),
+        ("key", "a/../b"),
+        ("key", "a/.b"),
+        ("key", "/a"),
+        ("key", "a?versionId=1"),
+        ("endpoint", "https://user@s3"),
+        ("endpoint", "file:///etc/passwd"),
+        ("endpoint", "https://s3/prefix"),
+        ("bucket", "../x"),
+        ("artifact", "registry/x --insecure"),
+        ("artifact", "docker-archive:/x"),
+    ],
+)
+def test_a_backup_is_named_plainly(name: str, parameter: str, value: str) -> None:
+    given = {"claim": "c", "service": "db", "database": "d", parameter: value}
+    known = {found.name for found in shipped(name).spec.parameters}
+    problems = parameter_errors(shipped(name).spec.parameters, {key: given[key] for key in given if key in known})
+    assert [problem.name for problem in problems] == [parameter]
+
+
+@pytest.mark.parametrize("name", ["postgres-restore", "sql-probe"])
+@pytest.mark.parametrize("service", ["db.acme-dev.svc", "10.0.0.1", "db host=live", ""])
+def test_a_database_is_a_service_of_the_drills_own_namespace(name: str, service: str) -> None:
+    given = {"service": service, "database": "d", "query": "SELECT 1"}
+    known = {found.name for found in shipped(name).spec.parameters}
+    problems = parameter_errors(shipped(name).spec.parameters, {key: given[key] for key in given if key in known})
+    assert [problem.name for problem in problems] == ["service"]

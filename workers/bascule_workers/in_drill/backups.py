@@ -60,7 +60,9 @@ def recovery_point(recorded: str, found: datetime | None) -> dict[str, str]:
         try:
             point = datetime.fromisoformat(recorded)
         except ValueError:
-            raise not_found(f"the recovery point recorded with the backup is no RFC 3339 time: {recorded[:64]}") from None
+            raise not_found(
+                f"the recovery point recorded with the backup is no RFC 3339 time: {recorded[:64]}"
+            ) from None
         if point.tzinfo is None:
             raise not_found(f"the recovery point recorded with the backup has no offset from UTC: {recorded[:64]}")
         found = point

@@ -21,7 +21,9 @@ _HEAD_LINES, _LINE_LIMIT = 40, 1 << 16
 _TAIL_BYTES = 4096
 _COMPLETE = b"-- PostgreSQL database dump complete"
 _VERSION = re.compile(r"Dumped from database version:? (\d+)")
-_CREATED = re.compile(r"(?:Archive created at|-- Started on) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:UTC|GMT)\s*$", re.MULTILINE)
+_CREATED = re.compile(
+    r"(?:Archive created at|-- Started on) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:UTC|GMT)\s*$", re.MULTILINE
+)
 _RESTRICT = re.compile(rb"\\restrict ([A-Za-z0-9]{1,128})\n?")
 
 
@@ -93,9 +95,7 @@ def _read_through(path: Path, name: str) -> None:
 def _pg_restore(words: list[str], path: Path, name: str) -> str:
     command = ["pg_restore", *words, str(path)]
     environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
         return done.stdout
     raise _unreadable(name, done.stderr)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from bascule_workers.in_drill import backups
 from bascule_workers.in_drill.backups import not_found
@@ -82,9 +82,12 @@ def _unpacked(path: Path, name: str, folder: Path) -> tuple[int, int]:
     """Unpack files and folders, nothing else. Returns how many files there were, and their bytes."""
     files = size = count = 0
     try:
-        with _tar(path, name) as plain, tarfile.open(fileobj=(stream := Watched(plain)), mode="r|") as archive:
+        with _tar(path, name) as plain:
+            stream = Watched(plain)
+            archive = tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|")  # noqa: SIM115 - there is nothing to close
             for member in archive:
                 count += 1
+                archive.members.clear()  # it remembers every entry, and there may be a million
                 if count > FILES_LIMIT:
                     raise not_found(f"the archive {name} holds more than {FILES_LIMIT} entries")
                 place = folder / _checked(member, name)
@@ -139,7 +142,9 @@ def _tar(path: Path, name: str) -> Iterator[IO[bytes]]:
             yield plain  # type: ignore[misc]  # it reads like a file
         return
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        with subprocess.Popen(["zstd", "--decompress", "--stdout", "--quiet", str(path)], stdout=subprocess.PIPE) as tool:
+        with subprocess.Popen(
+            ["zstd", "--decompress", "--stdout", "--quiet", str(path)], stdout=subprocess.PIPE
+        ) as tool:
             if tool.stdout is None:
                 raise StepError(ExitCode.USAGE, "zstd has no output")
             try:

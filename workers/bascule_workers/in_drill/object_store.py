@@ -67,7 +67,9 @@ class ObjectStore:
         if trouble.startswith("!"):
             return StepError(ExitCode.REFUSED, f"the object store is not trusted: {trouble[1:]}")
         if 300 <= status < 400:
-            return StepError(ExitCode.REFUSED, f"the object store answers {status} for {key}: another endpoint or region?")
+            return StepError(
+                ExitCode.REFUSED, f"the object store answers {status} for {key}: another endpoint or region?"
+            )
         if 400 <= status < 500 and status not in (408, 429):
             return StepError(ExitCode.REFUSED, f"the object store refuses us {key}: status {status}")
         return None

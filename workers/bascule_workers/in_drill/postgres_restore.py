@@ -24,8 +24,10 @@ _MADE_ANEW = """\
 DROP DATABASE IF EXISTS :"database" WITH (FORCE);
 CREATE DATABASE :"database" TEMPLATE template0;
 """
-_COUNT = "SELECT count(*) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace NOT IN (SELECT oid FROM \
+_COUNT = (
+    "SELECT count(*) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace NOT IN (SELECT oid FROM \
 pg_catalog.pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')"
+)
 
 
 def program(step: Step) -> Report:
@@ -33,7 +35,8 @@ def program(step: Step) -> Report:
     database, maintenance = step.text("database").strip(), step.text("maintenanceDatabase", "postgres").strip()
     if not database or database == maintenance:
         raise StepError(
-            ExitCode.INVALID, "the parameter database names what is dropped and made anew: another than maintenanceDatabase"
+            ExitCode.INVALID,
+            "the parameter database names what is dropped and made anew: another than maintenanceDatabase",
         )
     server = Server.of(step)
     work = Path(tempfile.mkdtemp(prefix="restore-", dir=step.environment.get("BASCULE_WORK_DIR")))
@@ -76,7 +79,15 @@ def _connection(database: str) -> str:
 
 def _play(server: Server, database: str, dump: Dump) -> None:
     """Have psql carry out a dump in SQL, in one transaction. Raises StepError."""
-    command = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1", "--output=/dev/null"]
+    command = [
+        "psql",
+        "--no-psqlrc",
+        "--quiet",
+        "--single-transaction",
+        "--set",
+        "ON_ERROR_STOP=1",
+        "--output=/dev/null",
+    ]
     with tempfile.TemporaryFile(dir=dump.path.parent) as errors:
         process = subprocess.Popen(
             command, env=server.variables(database), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
