@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from bascule_workers.in_drill import backups
 from bascule_workers.in_drill.backups import not_found
@@ -87,7 +87,8 @@ def _unpacked(path: Path, name: str, folder: Path) -> tuple[int, int]:
             archive = tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|")  # noqa: SIM115 - there is nothing to close
             for member in archive:
                 count += 1
-                archive.members.clear()  # it remembers every entry, and there may be a million
+                # It remembers every entry, and there may be a million.
+                cast(Any, archive).members.clear()
                 if count > FILES_LIMIT:
                     raise not_found(f"the archive {name} holds more than {FILES_LIMIT} entries")
                 place = folder / _checked(member, name)
