@@ -166,11 +166,15 @@ class DrillBuilder:
             "spec": {"environment": {"manifests": manifests}, "probes": [orders()]} | self.spec,
         }
 
-    def apply(self) -> Drill:
+    def environment(self) -> None:
+        """Apply the ConfigMap with the manifests alone."""
         manifests = self.manifests or pilot_light(self.shop.image)
         data = config_map(f"{self.name}-environment", **{"all.yaml": "\n---\n".join(map(json.dumps, manifests))})
         data["metadata"]["namespace"] = self.shop.tenant.namespace
         installation.apply(self.shop.cluster, data)
+
+    def apply(self) -> Drill:
+        self.environment()
         installation.apply(self.shop.cluster, self.body)
         return Drill(self)
 
