@@ -118,6 +118,22 @@ _VELERO = GoModule(
         ),
     ),
 )
+# A module of its own: only tests with PersistentVolumeClaims need it.
+_VOLUMES = GoModule(
+    Path(__file__).parent / "volume_tools",
+    "volumes",
+    "-X main.VERSION=v0.0.30",
+    (
+        (
+            Binary(
+                "local-path-provisioner",
+                "github.com/rancher/local-path-provisioner",
+                ("--version",),
+                r"\bv0\.0\.30\b",
+            ),
+        ),
+    ),
+)
 
 
 def binaries() -> Path:
@@ -143,6 +159,11 @@ def object_store_folder() -> Path:
 def velero_folder() -> Path:
     """Return the folder with Velero, server and command line in one, and its plugin for S3 object stores."""
     return _ready(_VELERO)
+
+
+def volumes_folder() -> Path:
+    """Return the folder with Rancher's local-path-provisioner, which makes volumes on the nodes' disks."""
+    return _ready(_VOLUMES)
 
 
 def _ready(module: GoModule) -> Path:

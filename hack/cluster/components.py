@@ -61,6 +61,7 @@ def components(paths: Paths, temporal: TemporalKind) -> dict[str, Component]:
         _control_proxy(paths),
         *_kwok(paths),
         *_object_store(paths),
+        *_volumes(paths),
     ]
     nodes = [component for node in NODES.values() for component in node_components(paths, node)]
     return {component.name: component for component in [*control, *nodes]}
@@ -214,6 +215,19 @@ def _object_store(paths: Paths) -> tuple[Component, ...]:
     return (
         Component("object-store", CONTROL_MACHINE, argv, HttpProbe(f"https://{{host}}:{OBJECT_STORE_PORT}/health")),
     )
+
+
+def volumes_program(paths: Paths) -> Path:
+    """The place of what makes volumes in a cluster's state; a cluster that has it there serves claims."""
+    return paths.state / "bin/local-path-provisioner"
+
+
+def _volumes(paths: Paths) -> tuple[Component, ...]:
+    program = volumes_program(paths)
+    if not program.exists():
+        return ()
+    options = (f"--kubeconfig={paths.kubeconfig}", "--namespace=local-path-storage", "--service-account-name=default")
+    return (Component(program.name, CONTROL_MACHINE, (str(program), "start", *options)),)
 
 
 def _for_fake_nodes(paths: Paths) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.cluster import debian_archive, fake_nodes, lifecycle, object_store, sources, temporal_access, velero
+from hack.cluster import debian_archive, fake_nodes, lifecycle, object_store, sources, temporal_access, velero, volumes
 from hack.cluster.addresses import (
     GIT_HOST,
     PRIVATE_REGISTRY,
@@ -171,6 +171,14 @@ class Cluster:
         A bucket's name has 3 to 63 characters. The first time on a machine the server is built, in a minute or two.
         """
         return object_store.add(self._site(), bucket)
+
+    def add_volumes(self) -> str:
+        """Serve PersistentVolumeClaims from folders on the nodes' disks. Returns the StorageClass, the default one.
+
+        A volume is made on the node of the first pod that wants it, and goes with its claim. Nothing limits its size.
+        The first time on a machine the provisioner is built, in a minute or two.
+        """
+        return volumes.add(self._site())
 
     def add_velero(self) -> Velero:
         """Install Velero unless it is there, with the object store for its backups, and wait until both can be used.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hack.cluster import addresses
 from hack.cluster.handle import Cluster
 from tests.support import postgres
 
@@ -43,12 +44,20 @@ def ready(cluster: Cluster, namespace: str, *pods: str) -> None:
 
 
 def ran(cluster: Cluster, namespace: str, image: str, host: str, script: str) -> list[str]:
-    """Run a script with the tools in a pod of its own, and return the lines that it printed."""
+    """Run a script with the tools in a pod of its own, once a server answers. Returns the lines that it printed."""
     name = f"tools-{secrets.token_hex(3)}"
-    apply(cluster, namespace, postgres.tools(name, image, script, host))
-    phase = "--for=jsonpath={.status.phase}=Succeeded"
-    cluster.kubectl("wait", "-n", namespace, phase, f"pod/{name}", PATIENCE)
+    # A node hears of a Service's pods some time after they are ready.
+    patient = f"until pg_isready --quiet; do sleep 0.3; done\n{script}"
+    apply(cluster, namespace, postgres.tools(name, image, patient, host))
+    assert ended(cluster, namespace, name) == "Completed", cluster.kubectl("logs", "-n", namespace, name)
     return cluster.kubectl("logs", "-n", namespace, name).splitlines()
+
+
+def ended(cluster: Cluster, namespace: str, pod: str) -> str:
+    """Wait until a pod's only container ended, and return how."""
+    reason = "{.status.containerStatuses[0].state.terminated.reason}"
+    cluster.kubectl("wait", "-n", namespace, f"--for=jsonpath={reason}", f"pod/{pod}", PATIENCE)
+    return cluster.kubectl("get", "pod", "-n", namespace, pod, "-o", f"jsonpath={reason}")
 
 
 def test_rows_are_written_dumped_and_restored_from_other_pods(cluster: Cluster, namespace: str, image: str) -> None:
@@ -67,6 +76,7 @@ def test_rows_are_written_dumped_and_restored_from_other_pods(cluster: Cluster, 
         psql --quiet -c "INSERT INTO orders SELECT n, 'thing ' || n FROM generate_series(1, 1000) n"
         pg_dump --format=custom --file=/tmp/dump
         psql --quiet -c "INSERT INTO orders VALUES (1001, 'after the dump')"
+        until pg_isready --quiet --host=empty; do sleep 0.3; done
         PGHOST=empty PGDATABASE=postgres pg_restore --exit-on-error --no-owner --dbname=postgres /tmp/dump
         psql --tuples-only --no-align -c "SELECT count(*), max(id) FROM orders"
         """,
@@ -110,7 +120,7 @@ def test_a_wrong_password_and_none_are_refused_and_a_server_without_one_says_wha
     ready(cluster, namespace, "live")
 
     seen = ran(cluster, namespace, image, "live", "PGPASSWORD=wrong psql -c 'SELECT 1' 2>&1 || echo refused")
-    cluster.kubectl("wait", "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "pod/bare", PATIENCE)
+    assert ended(cluster, namespace, "bare") == "Completed"
     said = cluster.kubectl("logs", "-n", namespace, "bare")
 
     assert seen[-1] == "refused"
@@ -136,8 +146,39 @@ def test_data_outlive_the_server_that_is_killed(cluster: Cluster, namespace: str
 
 
 def test_the_steps_programs_are_in_the_image(cluster: Cluster, namespace: str, image: str) -> None:
-    script = (
-        'python3 -c "import bascule_workers.in_step.contract as c; print(c.ExitCode.__name__)"; skopeo --version >&2'
-    )
+    script = 'skopeo --version; python3 -c "import bascule_workers.in_step.contract as c; print(c.ExitCode.__name__)"'
+    apply(cluster, namespace, postgres.tools("programs", image, script, "nowhere"))
 
-    assert ran(cluster, namespace, image, "nowhere", script)[0] == "ExitCode"
+    assert ended(cluster, namespace, "programs") == "Completed"
+    assert cluster.kubectl("logs", "-n", namespace, "programs").splitlines()[1] == "ExitCode"
+
+
+def test_data_on_a_claimed_volume_outlive_the_pod_and_go_with_the_claim(
+    cluster: Cluster, namespace: str, image: str
+) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "live"},
+        "spec": {
+            "storageClassName": cluster.add_volumes(),
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    server = postgres.server("live", image, {"persistentVolumeClaim": {"claimName": "live"}})
+    apply(cluster, namespace, claim, *server)
+    ready(cluster, namespace, "live")
+    assert ran(cluster, namespace, image, "live", 'psql -c "CREATE TABLE kept ()"') == ["CREATE TABLE"]
+
+    cluster.kubectl("delete", "pod", "-n", namespace, "live")
+    apply(cluster, namespace, server[-1])
+    ready(cluster, namespace, "live")
+    assert ran(cluster, namespace, image, "live", 'psql -tA -c "SELECT count(*) FROM kept"') == ["0"]
+
+    volume = cluster.kubectl("get", "pvc", "-n", namespace, "live", "-o", "jsonpath={.spec.volumeName}")
+    cluster.kubectl("delete", "-n", namespace, "pod/live", "pvc/live")
+    cluster.kubectl("wait", "--for=delete", f"pv/{volume}", PATIENCE)
+    assert all(
+        volume not in cluster.on_node(node, ["ls", "-R", "/var/lib/local-path"]).stdout for node in addresses.NODES
+    )
