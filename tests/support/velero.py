@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from hack import installation
 from hack.cluster.handle import Cluster
 from hack.cluster.velero import Velero
 from hack.generated import ROOT
@@ -89,7 +88,13 @@ class VeleroSite:
         text = self.cluster.exec(["helm", "template", "bascule", chart, *options, *setting], check=True).stdout
         chosen = [item for item in yaml.safe_load_all(text) if item and item["metadata"]["name"] in names]
         assert {item["metadata"]["name"] for item in chosen} == set(names)
-        installation.apply(self.cluster, *chosen)
+        for item in chosen:
+            # As Helm itself does it: an installation of the whole chart takes them over.
+            release = {"meta.helm.sh/release-name": "bascule", "meta.helm.sh/release-namespace": "bascule-system"}
+            item["metadata"]["annotations"] = release
+        documents = "\n---\n".join(json.dumps(item) for item in chosen)
+        options = ("--server-side", "--force-conflicts", "--field-manager=helm")
+        self.cluster.kubectl("apply", *options, "-f", "-", input=documents)
 
     def workload(self, namespace: str) -> None:
         """A namespace with a Deployment that reads a ConfigMap and a Secret, and runs."""
