@@ -1,4 +1,4 @@
-"""Records the histories that the replay test replays: `python -m tests.replay.recording`.
+"""Records the histories that the replay test replays: `python -m tests.replay.recording [STORY …]`.
 
 Histories of a released version are never recorded anew: they are what runs of that version look like, and today's code
 must be able to go on with them.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,16 @@ from bascule_api import names
 from bascule_api.approvals import Decision
 from bascule_api.conditions import Phase
 from bascule_api.progress import ApprovalMessage
+from bascule_workers.dr_drills import ProbeReport
 from bascule_workers.errors import RegistryUnavailableError
+from bascule_workers.messages import NotYet
 from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded
 from tests.support import undos
 from tests.support.campaign_runs import Campaigns, Fleet, undo_of
 from tests.support.campaigns import campaign
+from tests.support.drill_runs import Drills
+from tests.support.drills import PLAN, Drilled, approval, drill
+from tests.support.drills import undo_of as undo_of_drill
 from tests.support.fake_world import World, secret
 from tests.support.runs import REPOSITORY, Runs, image_build
 from tests.support.temporal import serving_runs
@@ -215,6 +221,56 @@ async def campaign_undone(runs: Runs, world: World) -> Handle:
     return await Campaigns(runs).undo(undo_of(given, abandoned=False))
 
 
+def _drilled(world: World) -> Drilled:
+    assert isinstance(world, Drilled)
+    return world
+
+
+async def drill_met(runs: Runs, world: World) -> Handle:
+    _drilled(world).play.plan_made = PLAN.model_copy(update={"after": 1})
+    return await Drills(runs).start(drill(UID))
+
+
+async def drill_approved_and_suspended(runs: Runs, world: World) -> Handle:
+    drills, given = Drills(runs), drill(UID, approval={"required": True})
+    handle = await drills.start(given)
+    told = await drills.until(handle, lambda told: told.phase == Phase.WAITING)
+    assert told.waiting is not None
+    await runs.desire(handle, 1, suspended=True)
+    await drills.until(handle, lambda told: told.phase == Phase.SUSPENDED)
+    await handle.execute_update(names.UPDATE_APPROVAL, approval(given, told.waiting), id=UID)
+    await runs.desire(handle, 2, suspended=False)
+    return handle
+
+
+async def drill_missed_and_kept(runs: Runs, world: World) -> Handle:
+    play = _drilled(world).play
+    play.probes = {"rows": ProbeReport(passed=False, message="0 rows")}
+    play.answers = {"teardown": [NotYet(reason="pods/db-0 has a finalizer", again_after=30, cursor="1")]}
+    return await Drills(runs).start(drill(UID, keepFor="1d"))
+
+
+async def drill_not_isolated(runs: Runs, world: World) -> Handle:
+    _drilled(world).play.leak = "it answered"
+    return await Drills(runs).start(drill(UID))
+
+
+async def drill_cancelled(runs: Runs, world: World) -> Handle:
+    velero = {"velero": {"backup": "nightly", "includedNamespaces": ["acme-dev"]}}
+    held = world.troubles.hold("restore")
+    handle = await Drills(runs).start(drill(UID, restore=velero))
+    await held.began.wait()
+    await handle.cancel(reason=names.CANCEL_DELETED)
+    return handle
+
+
+async def drill_undone(runs: Runs, world: World) -> Handle:
+    play, given = _drilled(world).play, drill(UID)
+    play.namespaces = {names.drill_namespace(UID, 1): UID}
+    play.answers = {"teardown": [NotYet(reason="pods/db-0 has a finalizer", again_after=30, cursor="1")]}
+    return await Drills(runs).undo(undo_of_drill(given))
+
+
 STORIES: dict[str, Callable[[Runs, World], Awaitable[Handle]]] = {
     "success": success,
     "approved": approved,
@@ -241,11 +297,23 @@ STORIES: dict[str, Callable[[Runs, World], Awaitable[Handle]]] = {
     "campaign-batch": campaign_batch,
     "campaign-batch-failed": campaign_batch_failed,
     "campaign-undone": campaign_undone,
+    "drill-met": drill_met,
+    "drill-approved-and-suspended": drill_approved_and_suspended,
+    "drill-missed-and-kept": drill_missed_and_kept,
+    "drill-not-isolated": drill_not_isolated,
+    "drill-cancelled": drill_cancelled,
+    "drill-undone": drill_undone,
 }
 
 
+def _world(name: str) -> World:
+    if name.startswith("campaign-"):
+        return Fleet(3)
+    return Drilled() if name.startswith("drill-") else World()
+
+
 async def record(name: str) -> None:
-    world = Fleet(3) if name.startswith("campaign-") else World()
+    world = _world(name)
     async with serving_runs(world, pydantic_data_converter) as runs:
         handle = await STORIES[name](runs, world)
         with suppress(WorkflowFailureError):
@@ -262,10 +330,10 @@ def anonymous(value: Any) -> Any:
     return [anonymous(item) for item in value] if isinstance(value, list) else value
 
 
-async def main() -> None:
-    for name in STORIES:
+async def main(chosen: Sequence[str]) -> None:
+    for name in chosen or STORIES:
         await record(name)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

@@ -134,6 +134,8 @@ class DrillPlay:
     """By name: the run that made it."""
     restores: set[str] = field(default_factory=set)
     """Runs with a Restore in Velero's namespace."""
+    left: list[str] = field(default_factory=list)
+    """What a teardown leaves."""
     searched: list[SearchedKind] = field(
         default_factory=lambda: [SearchedKind(kind="Pod", before=2), SearchedKind(kind="Namespace", before=1)]
     )
@@ -209,7 +211,7 @@ class DrillPlay:
                 del self.namespaces[request.namespace]
             searched = self.searched if found else []
             times = {"started": DISASTER + 300, "finished": DISASTER + 320}
-            return Done[TornDown](value=TornDown(found=int(found), searched=searched, **times))
+            return Done[TornDown](value=TornDown(items=self.left, found=int(found), searched=searched, **times))
 
     @activity.defn(name="dr_drill.report")
     async def report(self, request: ReportRequest) -> Done[Reported] | NotYet:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
 from bascule_codec import Keyring, data_converter
+from bascule_workers.workflows import undo
 from tests.support.drill_runs import Drills
 from tests.support.drills import Drilled
 from tests.support.fake_world import World
@@ -17,6 +19,12 @@ from tests.support.temporal import serving_runs
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test server does not skip time any more once a run was terminated in an activity."""
+    monkeypatch.setattr(undo, "LAST_WORDS", timedelta(seconds=0.1))
 
 
 @pytest.fixture

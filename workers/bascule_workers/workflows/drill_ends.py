@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api.dr_drills import DRDrillInput, DRDrillResult, DrillVerdict
     from bascule_api.failures import FailureType
     from bascule_api.progress import PROGRESS_LIMIT, Progress, WaitingProgress
+    from bascule_workers import version
     from bascule_workers.activities.dr_drills import DrillEnvironments, DrillReports
     from bascule_workers.dr_drills import DrillPlan, ReportRequest, TeardownRequest
     from bascule_workers.messages import Done, Left, NotYet, StepRequest
@@ -164,8 +165,8 @@ class DrillEnds(Run):
             workflow_run_id=info.run_id,
             started=self.started,
             finished=self.now(),
-            phase=self._outcome_was,
             failure=plans.told(self.failure) if self.failure and self._outcome_was == Phase.FAILED else "",
+            version=version.VERSION,
         )
 
     def _last_step(self, name: str) -> StepRecord:
