@@ -18,8 +18,10 @@ HISTORIES = {path.stem: path.read_text() for path in sorted(Path(__file__).paren
 
 def workflow_of(name: str) -> str:
     """The id under which it was recorded: child workflows are called after it."""
-    run = names.workflow_id("PatchCampaign", UID, 1) if name.startswith("campaign-") else name
-    return names.undo_workflow_id("PatchCampaign", UID, 1, 1) if name == "campaign-undone" else run
+    kind = {"campaign": "PatchCampaign", "drill": "DRDrill"}.get(name.partition("-")[0])
+    if kind is None:
+        return name
+    return names.undo_workflow_id(kind, UID, 1, 1) if name.endswith("-undone") else names.workflow_id(kind, UID, 1)
 
 
 @pytest.mark.parametrize("name", HISTORIES)
