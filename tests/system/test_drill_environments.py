@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bascule_api.dr_drills import SearchedKind
+from bascule_api.dr_drills import Isolation, SearchedKind
 from bascule_workers.activities.drill_environments import DrillEnvironmentActivities
 from bascule_workers.errors import DrillNamespaceTakenError, EnvironmentFailedError, ManifestsRefusedError
 from hack import installation
@@ -46,12 +46,32 @@ def environment(cluster: Cluster, tenant: TenantHandle, *manifests: Json) -> Non
 
 
 def sleeping(cluster: Cluster, name: str = "web") -> Json:
-    pod = {
-        "containers": [
-            {"name": name, "image": cluster.images["test-runner"], "command": ["/runner/busybox", "sleep", "3600"]}
-        ]
-    }
-    return deployment(name, pod=pod)
+    return deployment(name, pod=running(cluster, "/runner/busybox", "sleep", "3600"))
+
+
+def running(cluster: Cluster, *command: str) -> Json:
+    """A pod of one container."""
+    return {"containers": [{"name": "main", "image": cluster.images["test-runner"], "command": list(command)}]}
+
+
+ASK = """
+import sys, time, urllib.request
+for number in range(40):
+    try:
+        sys.exit(0 if urllib.request.urlopen(sys.argv[1], timeout=2).status == 200 else 1)
+    except urllib.error.HTTPError:
+        sys.exit(0)
+    except OSError as error:
+        print(error, flush=True)
+        time.sleep(1)
+sys.exit(1)
+"""
+
+
+def asking(cluster: Cluster, url: str, **spec: Any) -> Json:
+    """A Job that is complete once the URL answers, and fails after a while."""
+    container = {"name": "ask", "image": cluster.images["worker"], "command": ["python", "-c", ASK, url]}
+    return job("ask", pod={"containers": [container]}, **spec)
 
 
 def state(cluster: Cluster, namespace: str) -> dict[str, str]:
@@ -185,3 +205,42 @@ async def test_a_foreign_finalizer_is_named_and_never_stripped(
     bascule.kubectl("patch", *where, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     torn = await done(activities.teardown, request.model_copy(update={"cursor": waiting.cursor}))
     assert torn.items == []
+
+
+async def test_isolation_that_the_network_enforces_is_proven(
+    tenant: TenantHandle, drill: ADrill, activities: DrillEnvironmentActivities
+) -> None:
+    await done(activities.provision, drill.provision(Isolation.DENY_EGRESS))
+    report = await done(activities.isolated, drill.isolated())
+    assert report.enforced, report.message
+    assert report.at > 0
+    assert await done(activities.isolated, drill.isolated()) == report, "the same two pods are asked again"
+
+
+async def test_where_nothing_keeps_pods_in_the_canary_gets_through_and_says_so(
+    tenant: TenantHandle, drill: ADrill, activities: DrillEnvironmentActivities
+) -> None:
+    await done(activities.provision, drill.provision(Isolation.NONE))
+    report = await done(activities.isolated, drill.isolated())
+    assert not report.enforced
+    assert "reached the API server" in report.message
+
+
+async def test_pods_of_a_drill_reach_each_other_and_the_dns_and_nobody_reaches_them_from_outside(
+    bascule: Cluster, tenant: TenantHandle, drill: ADrill, activities: DrillEnvironmentActivities
+) -> None:
+    """The Service is found by its name in the cluster's DNS."""
+    container = {"name": "web", "image": bascule.images["worker"], "command": ["python", "-m", "http.server", "8080"]}
+    serving = deployment(pod={"containers": [container]})
+    web = service(ports=[{"port": 80, "targetPort": 8080}])
+    environment(bascule, tenant, serving, web, asking(bascule, f"http://web.{drill.space}.svc.cluster.local/"))
+    await done(activities.plan, drill.plan())
+    await done(activities.provision, drill.provision())
+    applied = await done(activities.apply, drill.apply(int(time.time())))
+    assert applied.objects == 3, "the Job that asks is complete"
+    outside = asking(bascule, f"http://web.{drill.space}.svc.cluster.local/", backoffLimit=0)
+    outside["metadata"]["namespace"] = tenant.namespace
+    await asyncio.to_thread(installation.apply, bascule, outside)
+    await asyncio.to_thread(
+        bascule.kubectl, "wait", "--for=condition=failed", "job/ask", "-n", tenant.namespace, "--timeout=150s"
+    )
