@@ -11,6 +11,7 @@ import pytest
 from bascule_workers import prepare
 from bascule_workers.adapters.git_sources import CommandLineGit
 from bascule_workers.errors import SourceNotFoundError, SourceRefusedError, SourceUnreachableError
+from bascule_workers.plans.drill_plans import FileLimits
 from bascule_workers.prepare import Places, PrepareError
 from hack.cluster.handle import Cluster
 
@@ -148,3 +149,54 @@ def test_a_server_that_does_not_answer_is_asked_again_and_then_told(tmp_path: Pa
     with pytest.raises(PrepareError) as failed:
         prepare.prepare({"parameters": {}, "source": source}, Places(shared=tmp_path, patience=0))
     assert (failed.value.failure, failed.value.retryable) == ("SourceUnreachable", True)
+
+
+LIMITS = FileLimits((".yaml", ".json"), files=3, bytes=1000)
+
+
+async def files_of(cluster: Cluster, tree: Path, path: str = "env", limits: FileLimits = LIMITS) -> dict[str, bytes]:
+    git, url = CommandLineGit(), repository(cluster, tree)
+    return await git.files(url, await git.resolve(url, "main", {}), path, {}, limits)
+
+
+@pytest.fixture
+def manifests(tree: Path) -> Path:
+    folder = tree / "env"
+    (folder / "below").mkdir(parents=True)
+    (folder / "a.yaml").write_bytes("ü: 1\r\n".encode())
+    (folder / "b.json").write_text("{}")
+    (folder / "README.md").write_text("x" * 5000)
+    (folder / "below/c.yaml").write_text("c: 1")
+    return folder
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("path", ["env", "env/", "./env"])
+async def test_files_of_a_folder_are_read_byte_for_byte_and_not_those_below(
+    cluster: Cluster, tree: Path, manifests: Path, path: str
+) -> None:
+    assert await files_of(cluster, tree, path) == {"a.yaml": "ü: 1\r\n".encode(), "b.json": b"{}"}
+
+
+@pytest.mark.usefixtures("trusting", "manifests")
+@pytest.mark.parametrize("path", ["other", "env/a.yaml", "../..", "env/../../x", "-p", "env:a"])
+async def test_a_folder_that_is_not_there_is_final(cluster: Cluster, tree: Path, path: str) -> None:
+    with pytest.raises(SourceNotFoundError, match="no folder"):
+        await files_of(cluster, tree, path)
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("target", ["/etc/passwd", "../image/Containerfile", "a.yaml"])
+async def test_a_link_among_the_files_is_refused_and_not_followed(
+    cluster: Cluster, tree: Path, manifests: Path, target: str
+) -> None:
+    (manifests / "link.yaml").symlink_to(target)
+    with pytest.raises(SourceRefusedError, match=r"link\.yaml, which is no plain file"):
+        await files_of(cluster, tree)
+
+
+@pytest.mark.usefixtures("trusting")
+async def test_more_than_the_limits_is_refused(cluster: Cluster, tree: Path, manifests: Path) -> None:
+    (manifests / "large.yaml").write_text("x" * 2000)
+    with pytest.raises(SourceRefusedError, match="more than 3 files"):
+        await files_of(cluster, tree)

@@ -56,7 +56,7 @@ def running(cluster: Cluster, *command: str) -> Json:
 
 ASK = """
 import sys, time, urllib.request
-for number in range(40):
+for number in range(int(sys.argv[2])):
     try:
         sys.exit(0 if urllib.request.urlopen(sys.argv[1], timeout=2).status == 200 else 1)
     except urllib.error.HTTPError:
@@ -68,9 +68,9 @@ sys.exit(1)
 """
 
 
-def asking(cluster: Cluster, url: str, **spec: Any) -> Json:
+def asking(cluster: Cluster, url: str, tries: int = 60, **spec: Any) -> Json:
     """A Job that is complete once the URL answers, and fails after a while."""
-    container = {"name": "ask", "image": cluster.images["worker"], "command": ["python", "-c", ASK, url]}
+    container = {"name": "ask", "image": cluster.images["worker"], "command": ["python", "-c", ASK, url, str(tries)]}
     return job("ask", pod={"containers": [container]}, **spec)
 
 
@@ -238,7 +238,7 @@ async def test_pods_of_a_drill_reach_each_other_and_the_dns_and_nobody_reaches_t
     await done(activities.provision, drill.provision())
     applied = await done(activities.apply, drill.apply(int(time.time())))
     assert applied.objects == 3, "the Job that asks is complete"
-    outside = asking(bascule, f"http://web.{drill.space}.svc.cluster.local/", backoffLimit=0)
+    outside = asking(bascule, f"http://web.{drill.space}.svc.cluster.local/", tries=8, backoffLimit=0)
     outside["metadata"]["namespace"] = tenant.namespace
     await asyncio.to_thread(installation.apply, bascule, outside)
     await asyncio.to_thread(

@@ -206,7 +206,9 @@ class DrillEnvironmentActivities(DrillEnvironments):
             return NotYet(reason="counted what there is", cursor=before.to_text(0))
         before = drill_plans.Before.of(request.cursor)
         ending = await self._gone(request, run)
-        deleted, now = ending.deleted or before.deleted, int(time.time())
+        deleted = ending.deleted or before.deleted
+        # The deletion's time is the API server's: its clock may be ahead of ours.
+        now = max(deleted, int(time.time()))
         if not ending.gone:
             reason = drill_plans.held(request.namespace, ending.held_by, before.held)
             return NotYet(reason=reason, cursor=before.to_text(deleted), again_after=AGAIN_SECONDS)

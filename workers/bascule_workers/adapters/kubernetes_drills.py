@@ -48,7 +48,13 @@ _OWN_FINALIZERS = (
     "orphan",
 )
 """Finalizers that the cluster itself takes away."""
-_HOLDS = ("NamespaceContentRemaining", "NamespaceFinalizersRemaining", "NamespaceDeletionContentFailure")
+_HOLDS = (
+    "NamespaceContentRemaining",
+    "NamespaceFinalizersRemaining",
+    "NamespaceDeletionContentFailure",
+    "NamespaceDeletionDiscoveryFailure",
+    "NamespaceDeletionGroupVersionParsingFailure",
+)
 _UNTYPED = "failed to create typed patch object"
 HELD_SHOWN = 10
 NO_RIGHT = "the worker may not {what}: is the chart's value drills.enabled set?"
