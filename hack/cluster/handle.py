@@ -34,9 +34,9 @@ class Cluster:
     """A running cluster.
 
     Components, for `stop`, `start`, `restart` and `kill`: etcd, apiserver, controller-manager, scheduler, coredns,
-    kube-proxy (the control plane's), registry, private-registry, git, temporal, and object-store once it was added; on
-    each node nodeN-containerd, nodeN-kubelet, nodeN-kube-proxy; and node1, node2 themselves: a node that is stopped is
-    off, with all its pods.
+    kube-proxy (the control plane's), registry, private-registry, git, temporal, and once they were added object-store
+    and local-path-provisioner; on each node nodeN-containerd, nodeN-kubelet, nodeN-kube-proxy, nodeN-network-policies
+    (without which no pod starts there); and node1, node2 themselves: a node that is stopped is off, with all its pods.
     """
 
     name: str

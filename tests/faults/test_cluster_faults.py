@@ -156,7 +156,7 @@ def test_an_interrupted_up_cleans_up_behind_itself(mark: str, point: str) -> Non
 def test_up_starts_what_is_missing_and_keeps_the_rest(mark: str) -> None:
     cluster = handle.up(NAME)
     cluster.kubectl("create", "namespace", "kept")
-    for component in ("apiserver", "node1-kubelet", "registry", "node2"):
+    for component in ("apiserver", "node1-kubelet", "node1-network-policies", "registry", "node2"):
         cluster.kill(component)
 
     again = handle.up(NAME)
@@ -164,6 +164,11 @@ def test_up_starts_what_is_missing_and_keeps_the_rest(mark: str) -> None:
     assert again.kubectl("get", "namespace", "kept", "-o", "name").strip() == "namespace/kept"
     assert again.exec(["skopeo", "inspect", f"docker://{again.images['base']}"]).returncode == 0
     again.kubectl("wait", "--for=condition=Ready", "node/node1", "node/node2", "--timeout=60s")
+    # No pod starts unless its network policies are in force.
+    for node in ("node1", "node2"):
+        spec = json.dumps({"spec": {"nodeName": node}})
+        again.kubectl("run", node, "-n", "kept", f"--image={again.images['pause']}", f"--overrides={spec}")
+    again.kubectl("wait", "-n", "kept", "--for=condition=Ready", "pod/node1", "pod/node2", "--timeout=180s")
 
 
 def test_temporal_keeps_what_it_has_over_a_crash(cluster: Cluster) -> None:

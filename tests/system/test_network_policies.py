@@ -18,7 +18,7 @@ from hack.cluster.handle import Cluster
 from hack.cluster.network_policies.rules import Surroundings, rules_of
 from tests.support.policies import CLIENT, EVERY_FORM, NAMESPACES, PODS, SERVER, in_namespace, only_home_and_dns, policy
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("network-policies")]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("nodes")]
 
 IMAGE = f"{addresses.REGISTRY}/library/debian:bookworm"
 PATIENCE = 120.0
@@ -105,7 +105,7 @@ def server(cluster: Cluster, namespace: str, name: str, node: str) -> dict[str, 
         node,
         labels={"app": "web"},
         image=cluster.images["operator"],
-        command=["python3", "-m", "http.server", "8000", "--directory", "/etc"],
+        command=["python3", "-m", "http.server", "8000", "--bind", "::", "--directory", "/etc"],
         ports=[{"name": "web", "containerPort": 8000}],
         readinessProbe={"httpGet": {"path": "/hostname", "port": "web"}, "periodSeconds": 1, "timeoutSeconds": 5},
     )
@@ -219,6 +219,25 @@ def test_a_pod_is_guarded_from_its_first_moment(field: Field) -> None:
     phase = "--for=jsonpath={.status.phase}=Succeeded"
     field.cluster.kubectl("wait", "-n", field.home, phase, "pod/eager", "--timeout=180s")
     assert field.cluster.kubectl("logs", "-n", field.home, "eager").split() == ["tried"]
+
+
+def test_there_is_no_way_around_a_policy_by_link_local_addresses(field: Field) -> None:
+    """Pods of one node are on one bridge, where each has an address of IPv6 that nobody gave it."""
+    interfaces = field.cluster.kubectl("exec", "-n", field.home, "near", "--", "cat", "/proc/net/if_inet6")
+    (number,) = [line.split()[0] for line in interfaces.splitlines() if line.split()[-1] == "eth0"]
+    address = ":".join(number[at : at + 4] for at in range(0, 32, 4))
+    script = f"""if True:
+        import socket
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.settimeout(4)
+            print(tried.connect_ex(("{address}", 8000, 0, socket.if_nametoindex("eth0"))) == 0)
+    """
+
+    def reached(namespace: str) -> str:
+        return field.cluster.kubectl("exec", "-n", namespace, "near", "--", "python3", "-c", script).strip()
+
+    assert reached(field.home) == "True", "it serves there, as it finds itself"
+    assert reached(field.other) == "False"
 
 
 def test_policies_hold_while_what_enforces_them_is_down_and_are_caught_up_with_after(field: Field) -> None:
