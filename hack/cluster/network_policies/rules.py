@@ -167,11 +167,15 @@ def _peer(peer: JsonObject, namespace: str, direction: Direction, around: Surrou
 
 
 def _block(block: JsonObject, direction: Direction) -> Iterable[Match]:
-    network = ipaddress.ip_network(block["cidr"], strict=False)
+    try:
+        network = ipaddress.ip_network(block["cidr"], strict=False)
+        without = [ipaddress.ip_network(each, strict=False) for each in block.get("except") or ()]
+    except ValueError:
+        # The API server is known to take 010.0.0.0/8, of which nobody can say which number it begins with.
+        return []
     if network.version != 4:
         return []
     field = f"ip {direction.other_end}"
-    without = [ipaddress.ip_network(each, strict=False) for each in block.get("except") or ()]
     return [Match(" ".join([f"{field} {network}", *(f"{field} != {each}" for each in without)]))]
 
 

@@ -108,6 +108,12 @@ def egress(*rules: Policy, **more: Any) -> Policy:
             id="a block of addresses but its exceptions",
         ),
         pytest.param(ingress({"from": [{"ipBlock": {"cidr": "fd00::/8"}}]}), [], id="IPv6 reaches nobody here"),
+        pytest.param(ingress({"from": [{"ipBlock": {"cidr": "010.0.0.0/8"}}]}), [], id="a block of no clear address"),
+        pytest.param(
+            ingress({"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.08/32"]}}]}),
+            [],
+            id="an exception of no clear address",
+        ),
         pytest.param(ingress({"ports": [{"port": 80}]}), ["tcp dport 80"], id="a port is one of TCP"),
         pytest.param(
             ingress({"ports": [{"port": 80, "protocol": "UDP"}, {"port": 7, "protocol": "SCTP"}]}),
