@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bascule_api import names
 from bascule_api.parameters import parameter_errors
 from bascule_api.procedures import Procedure, SecurityProfile, Use
 from bascule_workers.plans.velero import RESOURCES
@@ -328,3 +329,23 @@ def test_the_policy_allows_the_kinds_that_drills_restore_and_no_others(render: R
     )
     kinds = {item["name"]: item["expression"] for item in policy["spec"]["variables"]}["kinds"]
     assert tuple(re.findall(r"'([a-z.]+)'", kinds)) == RESOURCES
+
+
+def test_velero_takes_every_label_of_ours_off_pods(render: Render) -> None:
+    (rules,) = (
+        item for item in render("drills.veleroNamespace=velero") if item["metadata"]["name"] == "bascule-drills"
+    )
+    (text,) = rules["data"].values()
+    *_, last = yaml.safe_load(text)["resourceModifierRules"]
+    taken = yaml.safe_load(last["mergePatches"][0]["patchData"])["spec"]["template"]["metadata"]["labels"]
+    assert set(taken.values()) == {None}
+    ours = {value for name, value in vars(names).items() if name.startswith("LABEL_")}
+    # These are on nodes, namespaces and Secrets, and nothing looks for them on pods.
+    elsewhere = {
+        names.LABEL_CORDONED_BY,
+        names.LABEL_STEPS_OF,
+        names.LABEL_DRILL_OF,
+        names.LABEL_KEPT_FOR,
+        names.LABEL_USE,
+    }
+    assert taken.keys() == ours - elsewhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bascule_workers.plans.velero import LABEL_SCHEDULE
 from hack import installation
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
@@ -38,8 +40,11 @@ class Shop:
     def say(self, text: str) -> None:
         installation.apply(self.site.cluster, installation.config_map(self.namespace, SITE, {"index.html": text}))
 
-    def back_up(self, *others: str) -> dict[str, Any]:
-        return self.site.back_up(f"{self.namespace}-{secrets.token_hex(3)}", self.namespace, *others)
+    def back_up(self, *others: str, schedule: str = "") -> dict[str, Any]:
+        """Back up the tenant's namespace, and others; as if by a Schedule of the tenant's."""
+        labels = {LABEL_SCHEDULE: f"{self.namespace}-{schedule}"} if schedule else {}
+        name = f"{self.namespace}-{secrets.token_hex(3)}"
+        return self.site.back_up(name, self.namespace, *others, labels=labels)
 
     def drill(self, name: str, backup: str, **spec: Any) -> None:
         """Begin a drill whose probe asks for what stood in the ConfigMap before the backup."""
@@ -153,6 +158,24 @@ def test_a_drill_brings_back_what_was_backed_up_and_says_how_old_it_is(shop: Sho
     places = [entry.get("objectRef", {}).get("namespace") for entry in written if entry["user"]["username"] == VELERO]
     assert drill["namespace"] in places
     assert shop.namespace not in places
+
+
+def test_the_newest_backup_of_a_schedule_is_restored(shop: Shop) -> None:
+    shop.back_up(schedule="nightly")
+    shop.say("written before, and then again")
+    time.sleep(1.1)  # Velero's times are whole seconds.
+    newest = shop.back_up(schedule="nightly")
+    shop.say("written after")
+    restore = {"velero": {"schedule": f"{shop.namespace}-nightly", "includedNamespaces": [shop.namespace]}}
+    wanted = "body.contains('before, and then again')"
+    probe = {"name": "shows", "http": {"service": SITE, "port": 8080, "successCondition": wanted}}
+    shop.drill("nightly", "", restore=restore, probes=[probe])
+    status = shop.ended("nightly")
+
+    assert status["drill"].get("verdict") == "Met", json.dumps(status)
+    assert status["drill"]["backup"] == newest["metadata"]["name"]
+    assert status["drill"]["recoveryPoint"] == newest["status"]["startTimestamp"]
+    assert shop.left() == []
 
 
 def test_a_backup_that_holds_more_than_the_tenants_namespaces_is_not_touched(shop: Shop) -> None:

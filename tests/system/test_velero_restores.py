@@ -158,6 +158,18 @@ async def test_a_restore_whose_backup_went_away_is_refused_with_the_reason(real:
     await removed(real.port, request)
 
 
+async def test_a_restore_that_the_drills_namespace_has_no_room_for_has_failed(real: RealSite) -> None:
+    live, request = await real.workload(), drill_request()
+    backup = await real.back_up(live)
+    await real.space(request.namespace)
+    quota = ("create", "quota", "bounds", "--hard=count/secrets=0", "-n", request.namespace)
+    await asyncio.to_thread(real.site.cluster.kubectl, *quota)
+    standing = await over(real.port, (await real.port.ensure(render_restore(request, backup, live))).name)
+    assert (standing.phase, standing.errors) == ("PartiallyFailed", 1)
+    assert f"velero restore logs {standing.name}" in failure(standing)
+    await removed(real.port, request)
+
+
 async def test_a_restore_waits_for_a_velero_that_is_away_and_may_be_taken_back_meanwhile(real: RealSite) -> None:
     live, kept, dropped = await real.workload(), drill_request(), drill_request()
     backup = await real.back_up(live)
