@@ -15,11 +15,17 @@ from bascule_api.patch_campaigns import PatchCampaignInput, PatchCampaignResult,
 from bascule_api.progress import Progress, UndoResult
 from bascule_workers.plans.nodes import Node
 from bascule_workers.plans.outcomes import Outcome, Running, Succeeded
+from tests.support.campaigns import PATCH, PROCEDURES, ROLLBACK
 from tests.support.fake_nodes import FakeNodes
-from tests.support.fake_world import FakeSteps, World
+from tests.support.fake_world import FakeSteps, World, secret
 from tests.support.runs import Runs, Told
 
 LABELS = {"tenant": "acme", "role": "web"}
+HOSTS = """
+- {name: db-1, address: 10.0.0.1, user: admin}
+- {name: db-2, address: 10.0.0.2}
+- {name: db-3}
+"""
 
 
 @dataclass
@@ -95,6 +101,18 @@ class Fleet(World):
             zone = {"topology.kubernetes.io/zone": zones[index % len(zones)]}
             node = Node(f"node-{index:03}", labels={**LABELS, **zone}, ready=True, boot_id="1", addresses=("10.0.0.1",))
             self.nodes.put(node)
+
+    def with_hosts(self) -> dict[str, Any]:
+        """Have an inventory of three hosts, and a key for them. Returns what a campaign over them differs in."""
+        metadata = {"name": "hosts", "namespace": "acme-dev"}
+        self.objects.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"hosts.yaml": HOSTS}})
+        self.objects.add(secret("key", "ssh", {"ssh-privatekey": "canary-secret", "known_hosts": "* ssh-ed25519 x"}))
+        anywhere = {
+            pinned.name: pinned.model_copy(update={"spec": pinned.spec.model_copy(update={"placement": "Anywhere"})})
+            for pinned in (PATCH, ROLLBACK)
+        }
+        targets = {"inventory": {"configMap": {"name": "hosts"}, "secretRef": {"name": "key"}}}
+        return {"targets": targets, "procedures": PROCEDURES | anywhere}
 
     def assert_free(self, cordoned: tuple[str, ...] = ()) -> None:
         """No node carries a mark or is cordoned by us, no Lease is held, no Job runs, and no copy is left."""

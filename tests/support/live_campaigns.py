@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +21,7 @@ from tests.support.builds import Applied, Body
 ZONE = "topology.kubernetes.io/zone"
 TENANT_LABEL = "bascule.example.com/tenant"
 """On nodes: the tenant that may patch them."""
-PACED, UNPACED = "paced-patch", "paced-rollback"
+PACED, UNPACED, CHECKED = "paced-patch", "paced-rollback", "paced-verify"
 _PACED = """
 import os, sys, time
 where = os.environ["BASCULE_TARGET"]
@@ -54,7 +56,8 @@ def procedure(cluster: Cluster, name: str, use: str) -> Body:
 
 
 def make_procedures(cluster: Cluster) -> None:
-    installation.apply(cluster, procedure(cluster, PACED, "patch"), procedure(cluster, UNPACED, "rollback"))
+    uses = ((PACED, "patch"), (UNPACED, "rollback"), (CHECKED, "verify"))
+    installation.apply(cluster, *(procedure(cluster, name, use) for name, use in uses))
 
 
 def give_nodes(cluster: Cluster, tenant: TenantHandle) -> None:
@@ -62,6 +65,18 @@ def give_nodes(cluster: Cluster, tenant: TenantHandle) -> None:
     cluster.kubectl("label", "--overwrite", "nodes", *NODES, f"{TENANT_LABEL}={tenant.name}")
     patch = {"spec": {"nodeSelector": {TENANT_LABEL: tenant.name}}}
     cluster.kubectl("patch", "tenant", tenant.name, "--type=merge", "-p", json.dumps(patch))
+
+
+@contextmanager
+def owning_nodes(cluster: Cluster, tenant: TenantHandle) -> Iterator[Callable[[str], CampaignBuilder]]:
+    """Campaigns of a tenant that may patch every node. However a test ends, no node may stay held."""
+    make_procedures(cluster)
+    give_nodes(cluster, tenant)
+    yield lambda name: CampaignBuilder(name, cluster, tenant)
+    cluster.kubectl("delete", "patchcampaigns", "--all", "-n", tenant.namespace, "--timeout=240s")
+    cluster.kubectl("label", "nodes", *NODES, f"{TENANT_LABEL}-")
+    assert held_nodes(cluster) == {}
+    assert held_leases(cluster, tenant) == []
 
 
 def held_nodes(cluster: Cluster) -> dict[str, Body]:
@@ -99,12 +114,12 @@ class CampaignBuilder:
         """What its patch is told: seconds, holdAt, failAt."""
         return self.with_spec(patch={"procedure": PACED, "parameters": parameters})
 
-    def beginning_at(self, node: str) -> CampaignBuilder:
-        """The same with a patch that takes some seconds, as many as have the plan begin at that node."""
+    def beginning_at(self, node: str, seconds: int = 2) -> CampaignBuilder:
+        """The same with a patch that takes at least so many seconds: as many as have the plan begin at that node."""
         patch = {"procedure": PACED, "parameters": {}} | self.spec.get("patch", {})
         tried = (
-            self.with_spec(patch=patch | {"parameters": patch["parameters"] | {"seconds": seconds}})
-            for seconds in range(2, 22)
+            self.with_spec(patch=patch | {"parameters": patch["parameters"] | {"seconds": paced}})
+            for paced in range(seconds, seconds + 20)
         )
         return next(made for made in tried if made.order[0] == node)
 

@@ -16,15 +16,13 @@ from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
 from tests.support.builds import Body, condition, phase_of, step_objects
 from tests.support.live_campaigns import (
-    TENANT_LABEL,
     UNPACED,
     CampaignBuilder,
     bascule_verb,
     counts,
-    give_nodes,
     held_leases,
     held_nodes,
-    make_procedures,
+    owning_nodes,
 )
 from tests.support.requests import as_user, creation, refusal, warnings
 
@@ -37,13 +35,8 @@ CANARY, OTHER = NODES
 @pytest.fixture
 def campaign(bascule: Cluster, tenant: TenantHandle) -> Iterator[Builder]:
     """Campaigns of a tenant that may patch every node. However a test ends, no node may stay held."""
-    make_procedures(bascule)
-    give_nodes(bascule, tenant)
-    yield lambda name: CampaignBuilder(name, bascule, tenant)
-    bascule.kubectl("delete", "patchcampaigns", "--all", "-n", tenant.namespace, "--timeout=240s")
-    bascule.kubectl("label", "nodes", *NODES, f"{TENANT_LABEL}-")
-    assert held_nodes(bascule) == {}
-    assert held_leases(bascule, tenant) == []
+    with owning_nodes(bascule, tenant) as made:
+        yield made
 
 
 def test_a_campaign_patches_every_node_one_wave_after_the_other_and_lets_them_go(

@@ -13,15 +13,8 @@ from bascule_workers.plans import patch_campaigns as plans
 from bascule_workers.plans.nodes import PodOnNode
 from bascule_workers.plans.outcomes import Failed
 from tests.support.campaign_runs import Campaigns, Fleet
-from tests.support.campaigns import PATCH, PROCEDURES, ROLLBACK, campaign
-from tests.support.fake_world import secret
+from tests.support.campaigns import campaign
 from tests.support.temporal import serving_runs
-
-HOSTS = """
-- {name: db-1, address: 10.0.0.1, user: admin}
-- {name: db-2, address: 10.0.0.2}
-- {name: db-3}
-"""
 
 
 @pytest.fixture
@@ -88,23 +81,10 @@ async def test_a_node_that_may_not_be_drained_fails_and_is_given_back(campaigns:
 
 
 async def test_hosts_of_an_inventory_are_patched_with_the_tenants_key(campaigns: Campaigns, fleet: Fleet) -> None:
-    fleet.objects.add(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "hosts", "namespace": "acme-dev"},
-            "data": {"hosts.yaml": HOSTS},
-        }
-    )
-    fleet.objects.add(secret("key", "ssh", {"ssh-privatekey": "canary-secret", "known_hosts": "* ssh-ed25519 x"}))
-    anywhere = {
-        pinned.name: pinned.model_copy(update={"spec": pinned.spec.model_copy(update={"placement": "Anywhere"})})
-        for pinned in (PATCH, ROLLBACK)
-    }
-    targets = {"inventory": {"configMap": {"name": "hosts"}, "secretRef": {"name": "key"}}}
+    hosts = fleet.with_hosts()
     fleet.steps.script["patch/db-2"] = [Failed("exit code 3", exit_code=3, pod="p", container="step")]
 
-    given = campaign(targets=targets, procedures=PROCEDURES | anywhere, failurePolicy={"maxFailures": 1})
+    given = campaign(**hosts, failurePolicy={"maxFailures": 1})
     story = await campaigns.carried_out(given)
 
     assert story.result.phase == Phase.SUCCEEDED

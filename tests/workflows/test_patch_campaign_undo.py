@@ -97,6 +97,36 @@ async def test_what_an_earlier_execution_of_the_run_patched_goes_back_as_well(
     fleet.assert_free()
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
+@pytest.mark.parametrize("call", ["acquire", "patch", "release_lease"])
+async def test_of_a_campaign_at_hosts_that_was_terminated_nothing_is_held(
+    campaigns: Campaigns, fleet: Fleet, call: str, after: bool
+) -> None:
+    given = campaign(**fleet.with_hosts())
+    await terminated(campaigns, fleet, given, call, after=after)
+
+    result = await campaigns.undone(undo_of(given))
+
+    assert result.compensation.left == []
+    assert result.compensation.state.settled
+    assert fleet.steps.patched == set()
+    fleet.assert_free()
+
+
+async def test_what_finished_runs_patched_at_hosts_goes_back_where_they_are_still_listed(
+    campaigns: Campaigns, fleet: Fleet
+) -> None:
+    given = campaign(**fleet.with_hosts())
+    await campaigns.carried_out(given)
+    standing = [Patched(run=1, workflow_id=names.workflow_id("PatchCampaign", given.run.uid, 1), count=3)]
+
+    result = await campaigns.undone(undo_of(given, standing=standing, abandoned=False, final=True))
+
+    assert (result.compensation.state, result.compensation.left) == ("Succeeded", [])
+    assert sorted(fleet.steps.targets("rollback")) == ["db-1", "db-2", "db-3"]
+    fleet.assert_free()
+
+
 async def test_releases_only_takes_no_patch_back(campaigns: Campaigns, fleet: Fleet) -> None:
     given = campaign(verify={"procedure": "smoke"})
     await terminated(campaigns, fleet, given, "verify", after=False)

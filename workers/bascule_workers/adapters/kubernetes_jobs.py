@@ -11,13 +11,14 @@ from typing import Any
 from bascule_api import names
 from bascule_telemetry import traces
 from bascule_workers.adapters.api_server import ApiError, ApiServer, JsonObject
-from bascule_workers.adapters.pod_watch import NamespaceView, PodWatch
+from bascule_workers.adapters.pod_watch import JOB_NAME, NamespaceView, PodWatch, is_of
 from bascule_workers.errors import ApiUnavailableError, StepFailedError
 from bascule_workers.plans.outcomes import (
     NO_POD,
     Lost,
     Outcome,
     Running,
+    is_ahead,
     is_over,
     outcome_of,
     refusal_of_pods,
@@ -93,12 +94,14 @@ class KubernetesJobs:
         selector = f"{names.LABEL_RUN}={run}" + (f",{names.LABEL_TARGET}={target}" if target else "")
         listed = await self._api.get(path, labelSelector=selector)
         doomed = {job["metadata"]["name"] for job in listed["items"] if finished_too or not is_over(job)}
+        known = int(listed["metadata"]["resourceVersion"])
         for name in doomed:
             await self._api.delete(f"{path}/{name}", propagation="Foreground")
         if not doomed:
             return Stopped(0, [])
         async with self._watch.view(namespace) as view, view.changes.of(run) as changed:
-            while remaining := _remaining(view, run, doomed):
+            # A view that is behind this list may not have shown yet what has to go.
+            while remaining := (_remaining(view, run, doomed) if view.jobs_version > known else sorted(doomed)):
                 changed.clear()
                 try:
                     async with asyncio.timeout(min(deadline - loop.time(), LOOK_AGAIN_SECONDS)):
@@ -149,10 +152,21 @@ class _Wait:
             return Lost("the Job was deleted") if self._seen else Running()
         self._seen = True
         pods = self._view.pods(self._name, self._uid)
+        if is_ahead(job, pods):
+            # What it reported, or how it failed, is with its pod: asked for once, before that counts as nothing.
+            pods = await self._fresh_pods()
         outcome = outcome_of(job, pods, datetime.now(UTC))
         if isinstance(outcome, Running) and not outcome.note and wants_pod(job, pods, datetime.now(UTC)):
             return Running(await self._why_no_pod(now))
         return outcome
+
+    async def _fresh_pods(self) -> list[JsonObject]:
+        path = f"/api/v1/namespaces/{self._namespace}/pods"
+        try:
+            listed = await self._api.get(path, labelSelector=f"{JOB_NAME}={self._name}")
+        except ApiError as error:
+            raise ApiUnavailableError(f"the API server does not list the pods: {error.message}") from error
+        return [pod for pod in listed["items"] or [] if is_of(pod, self._name, self._uid)]
 
     async def _why_no_pod(self, now: float) -> str:
         """What the Job controller's events say: one small list now and then, and only until it is known."""

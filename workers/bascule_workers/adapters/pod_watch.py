@@ -46,12 +46,12 @@ class NamespaceView:
 
     def pods(self, job: str, uid: str) -> list[JsonObject]:
         """The pods of one Job, and not of an earlier one of the same name."""
-        return [
-            pod
-            for pod in self._pods.items.values()
-            if _labels(pod).get(JOB_NAME) == job
-            and any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or [])
-        ]
+        return [pod for pod in self._pods.items.values() if is_of(pod, job, uid)]
+
+    @property
+    def jobs_version(self) -> int:
+        """Everything about Jobs up to this version is known here."""
+        return self._jobs.version
 
     def jobs_of(self, run: str) -> list[JsonObject]:
         return [job for job in self._jobs.items.values() if _labels(job).get(names.LABEL_RUN) == run]
@@ -101,6 +101,12 @@ class PodWatch:
         if view.users == 0 and self._views.get(namespace) is view:
             del self._views[namespace]
             view.stop()
+
+
+def is_of(pod: Mapping[str, Any], job: str, uid: str) -> bool:
+    """Whether it is a pod of this Job, and not of an earlier one of the same name."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    return _labels(pod).get(JOB_NAME) == job and any(owner.get("uid") == uid for owner in owners)
 
 
 def _labels(item: Mapping[str, Any]) -> Mapping[str, str]:

@@ -51,6 +51,8 @@ class Reflector(Generic[T]):
         self._read = read
         self._key = key
         self.items: dict[str, T] = {}
+        self.version = 0
+        """Everything up to this version is in `items`."""
         self.synced = asyncio.Event()
         """Set once the first list is there."""
 
@@ -87,6 +89,7 @@ class Reflector(Generic[T]):
                 break
             page = {"continue": following}
         before, self.items = self.items, found
+        self.version = int(answer["metadata"]["resourceVersion"])
         for key, item in (before | found).items():
             if found.get(key) != before.get(key):
                 self._changed(item)
@@ -105,6 +108,7 @@ class Reflector(Generic[T]):
             )
             async for kind, body in events:
                 version = str(body["metadata"]["resourceVersion"])
+                self.version = int(version)
                 if kind == "BOOKMARK":
                     continue
                 item = self._read(body)

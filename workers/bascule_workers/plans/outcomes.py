@@ -88,8 +88,7 @@ Outcome = Running | Succeeded | Failed | TimedOut | Lost
 
 def outcome_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: datetime) -> Outcome:
     """How the Job fares. `pods` are the Job's own."""
-    newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
-    pod = newest[-1] if newest else None
+    pod = _newest(pods)
     conditions = {entry["type"]: entry for entry in (job.get("status") or {}).get("conditions") or []}
     if _is_true(conditions.get("Complete")):
         return _succeeded(job["status"], pod)
@@ -101,6 +100,19 @@ def outcome_of(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: d
     if job["metadata"].get("deletionTimestamp"):
         return Lost("the Job was deleted")
     return _under_way(pod, now)
+
+
+def is_ahead(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the Job is over, and its pod as it is known is not: then what is known of the pod is old.
+
+    Jobs and pods come by two watches, and either may be behind.
+    """
+    pod = _newest(pods)
+    return is_over(job) and (pod is None or pod["status"].get("phase") not in ("Succeeded", "Failed"))
+
+
+def _newest(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), default=None)
 
 
 def wants_pod(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], now: datetime) -> bool:
