@@ -1,0 +1,172 @@
+"""Drills that are deleted, cancelled, ended in Temporal, or whose world is killed, in each of their steps.
+
+The namespace always goes.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hack import installation
+from hack.cluster.handle import Cluster
+from hack.installation import TenantHandle
+from tests.support import faults, live_drills, paced_drills
+from tests.support.builds import Body, phase_of, steps_of
+from tests.support.paced_drills import LONG, PacedDrill
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("drill-ends")]
+
+STAYS: dict[str, dict[str, Any]] = {
+    "apply": {"ready_after": LONG},
+    "restore": {"restore_seconds": LONG},
+    "probe-web": {"probe_after": LONG},
+}
+"""How a drill is made to stay in a step."""
+BEGUN = ("Running", "Succeeded")
+HOLD = "example.com/hold"
+
+
+@pytest.fixture(scope="module")
+def owner(bascule: Cluster) -> Iterator[TenantHandle]:
+    """A tenant that may rehearse disasters."""
+    paced_drills.make_procedure(bascule)
+    tenant = installation.make_tenant(bascule, f"ends-{secrets.token_hex(3)}")
+    live_drills.enable_drills(bascule, tenant)
+    yield tenant
+    bascule.kubectl("delete", "drdrills", "--all", "-n", tenant.namespace, "--wait=false")
+
+
+def in_step(bascule: Cluster, owner: TenantHandle, step: str, **more: Any) -> PacedDrill:
+    """A drill that is in the step, or was a moment ago."""
+    drill = PacedDrill(bascule, owner, **STAYS.get(step, {}) | more).apply()
+    drill.until(lambda body: steps_of(body).get(step) in BEGUN, f"in {step}", seconds=300)
+    return drill
+
+
+def figures(body: Body) -> Body:
+    return dict(body["status"].get("drill") or {})
+
+
+def kept(bascule: Cluster, owner: TenantHandle) -> PacedDrill:
+    """A drill that missed its objectives, and waits for people to look at it."""
+    probes = [{"name": "web", "tcp": {"service": "web", "port": 9}, "timeout": "5s", "interval": "1s"}]
+    drill = PacedDrill(bascule, owner, spec={"probes": probes, "keepFor": "2h"}).apply()
+    drill.until(lambda body: (body["status"].get("waitingFor") or {}).get("gate") == "keep", "kept", seconds=300)
+    return drill
+
+
+@pytest.mark.parametrize("step", ["plan", "provision", "isolate", *STAYS])
+def test_deleted_in_any_step_nothing_stays(bascule: Cluster, owner: TenantHandle, step: str) -> None:
+    drill = in_step(bascule, owner, step)
+
+    drill.delete()
+    drill.until_gone(300)
+
+    drill.assert_nothing_left()
+
+
+def test_deletion_ends_the_time_for_people_to_look_at_it(bascule: Cluster, owner: TenantHandle) -> None:
+    drill = kept(bascule, owner)
+    body = drill.get()
+    assert body is not None
+    assert (phase_of(body), figures(body)["verdict"], figures(body)["reason"]) == ("Waiting", "Missed", "ProbeFailed")
+    assert drill.spaces == [f"namespace/{figures(body)['namespace']}"]
+
+    drill.delete()
+    drill.until_gone(300)
+
+    drill.assert_nothing_left()
+
+
+def test_a_cancelled_drill_is_torn_down_and_says_what_was_there(bascule: Cluster, owner: TenantHandle) -> None:
+    drill = in_step(bascule, owner, "restore")
+
+    drill.annotate(cancel="not today")
+    body = drill.until_phase("Cancelled")
+
+    assert (figures(body)["verdict"], figures(body)["reason"]) == ("Inconclusive", "NotMeasured")
+    counts = {item["kind"]: (item.get("before", 0), item.get("after", 0)) for item in figures(body)["searched"]}
+    assert counts["Namespace"] == (1, 0)
+    assert counts["Pod"][0] > 0
+    assert {after for _, after in counts.values()} == {0}
+    drill.assert_nothing_left()
+
+
+@pytest.mark.parametrize("step", STAYS)
+def test_ended_in_temporal_in_any_step_an_undo_tears_it_down(bascule: Cluster, owner: TenantHandle, step: str) -> None:
+    drill = in_step(bascule, owner, step)
+    body = drill.get()
+    assert body is not None
+    bascule.exec(
+        ["temporal", "workflow", "terminate", "--address", bascule.temporal_address, "--namespace", owner.name]
+        + ["--workflow-id", body["status"]["run"]["workflowId"], "--reason", "by hand"],
+        check=True,
+    )
+
+    body = drill.until_phase("Failed")
+
+    assert body["status"]["failure"]["type"] == "RunLost"
+    drill.until(lambda found: found["status"]["compensation"]["state"] == "Succeeded", "undone", seconds=300)
+    drill.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("step", "pace"),
+    [("apply", {"ready_after": 45}), ("restore", {"restore_seconds": 45}), ("probe-web", {"probe_after": 60})],
+    ids=["apply", "restore", "probe"],
+)
+def test_with_everything_killed_in_a_step_it_goes_on_and_meets_its_objectives(
+    bascule: Cluster, owner: TenantHandle, step: str, pace: dict[str, int]
+) -> None:
+    drill = in_step(bascule, owner, step, **pace)
+
+    kill_everything(bascule)
+    body = drill.until_over()
+
+    assert (phase_of(body), figures(body)["verdict"]) == ("Succeeded", "Met"), json.dumps(body["status"], indent=2)
+    assert body["status"]["run"]["number"] == 1
+    drill.assert_nothing_left()
+
+
+@pytest.mark.parametrize("step", STAYS)
+def test_with_everything_killed_while_it_is_deleted_nothing_stays(
+    bascule: Cluster, owner: TenantHandle, step: str
+) -> None:
+    drill = in_step(bascule, owner, step)
+
+    drill.delete()
+    kill_everything(bascule)
+    drill.until_gone(300)
+
+    drill.assert_nothing_left()
+
+
+def kill_everything(bascule: Cluster) -> None:
+    """Operator and workers at once, then the API server and Temporal below them."""
+    for component in ("worker", "operator"):
+        faults.sigkill(bascule, component)
+    for part in ("apiserver", "temporal"):
+        bascule.restart(part)
+
+
+def test_a_foreign_finalizer_is_named_and_never_taken_off(bascule: Cluster, owner: TenantHandle) -> None:
+    drill = kept(bascule, owner)
+    [space] = drill.spaces
+    namespace = space.partition("/")[2]
+    held = {"name": "held", "namespace": namespace, "finalizers": [HOLD]}
+    installation.apply(bascule, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": held})
+
+    drill.delete()
+    drill.until(lambda body: any(HOLD in left for left in figures(body).get("left", [])), "told", seconds=300)
+    assert HOLD in bascule.kubectl("get", "configmap", "held", "-n", namespace, "-o", "json")
+    bascule.kubectl(
+        "patch", "configmap", "held", "-n", namespace, "--type=merge", "-p", '{"metadata":{"finalizers":[]}}'
+    )
+    drill.until_gone(300)
+
+    drill.assert_nothing_left()
