@@ -159,6 +159,27 @@ def _can(cluster: Cluster, namespace: str, verb: str, resource: str) -> bool:
     return cluster.exec([*asked, *AS_WORKER]).stdout.strip().startswith("yes")
 
 
+def test_who_may_do_everything_in_the_tenants_namespace_may_do_nothing_in_its_drills(
+    bascule: Cluster, drill: str, namespace: str
+) -> None:
+    user = "dev@acme.example.com"
+    bascule.kubectl("create", "rolebinding", "dev", "--clusterrole=admin", f"--user={user}", "-n", namespace)
+
+    def may(verb: str, resource: str, place: str) -> bool:
+        whole, _, part = resource.partition("/")
+        asked = ["kubectl", "auth", "can-i", verb, whole, *([f"--subresource={part}"] if part else []), "-n", place]
+        return bascule.exec([*asked, *as_user(user)]).stdout.strip().startswith("yes")
+
+    for verb, resource in (
+        ("create", "pods/exec"),
+        ("get", "secrets"),
+        ("get", "pods"),
+        ("create", "deployments.apps"),
+    ):
+        assert may(verb, resource, namespace)
+        assert not may(verb, resource, drill)
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -14,16 +14,17 @@ import pytest
 from bascule_api import names
 from bascule_api.dr_drills import Isolation
 from bascule_api.progress import RunIdentity, TenantFacts
-from bascule_workers.adapters.api_server import ApiServer
 from bascule_workers.adapters.drill_watch import DrillWatch
 from bascule_workers.adapters.kubernetes_drills import KubernetesDrills
 from bascule_workers.dr_drills import ProvisionRequest
 from bascule_workers.errors import DrillNamespaceTakenError, EnvironmentFailedError
 from bascule_workers.plans import drill_plans, drill_spaces
 from bascule_workers.plans.drill_spaces import SpaceSettings
-from bascule_workers.ports.drills import DrillSpaces, Ending
+from bascule_workers.ports.drills import DrillSpaces, Ending, Ensured
 from hack.cluster.handle import Cluster
+from tests.support.drill_environments import as_worker
 from tests.support.fake_drills import FakeDrillSpaces
+from tests.support.requests import WORKER, as_user
 
 PATIENCE = 90.0
 Json = dict[str, Any]
@@ -67,8 +68,14 @@ class Subject:
         )
         return drill_plans.stage_of(kept, self.label, self.namespace, late=False)
 
-    async def ensured(self) -> None:
-        assert (await self.spaces.ensure(self.namespace, self.furniture(), self.label)).waits_for == ""
+    async def ensured(self) -> Ensured:
+        """Made, once the API server has heard of the worker's RoleBinding."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                made = await self.spaces.ensure(self.namespace, self.furniture(), self.label)
+                if not made.waits_for:
+                    return made
+                await asyncio.sleep(0.5)
 
     async def kubectl(self, *words: str, document: Json | None = None) -> str:
         assert self.cluster is not None
@@ -92,24 +99,22 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     if request.param == "fake":
         yield Subject(FakeDrillSpaces(), run)
         return
-    cluster: Cluster = request.getfixturevalue("cluster")
-    api = await ApiServer.connect(str(cluster.kubeconfig))
-    watch = DrillWatch(api)
-    made = Subject(KubernetesDrills(api, watch), run, cluster)
-    try:
-        yield made
-        await asyncio.to_thread(
-            cluster.kubectl, "delete", "namespace", made.namespace, "--wait=false", "--ignore-not-found"
-        )
-    finally:
-        await watch.close()
-        await api.close()
+    # With the chart's policies, which let nobody but the worker make drills' namespaces.
+    cluster: Cluster = request.getfixturevalue("bascule")
+    async with as_worker(cluster) as api:
+        watch = DrillWatch(api)
+        made = Subject(KubernetesDrills(api, watch), run, cluster)
+        try:
+            yield made
+            await made.kubectl("delete", "namespace", made.namespace, "--wait=false", "--ignore-not-found")
+        finally:
+            await watch.close()
 
 
 async def test_a_namespace_is_made_once_and_bears_being_made_again(subject: Subject) -> None:
-    await subject.ensured()
+    made = await subject.ensured()
     again = await subject.spaces.ensure(subject.namespace, subject.furniture(), subject.label)
-    assert again.waits_for == ""
+    assert again == made
     assert again.at > 0
     assert await subject.spaces.of_run(subject.label) == [subject.namespace]
     counted = await subject.spaces.count(subject.namespace, subject.label)
@@ -200,7 +205,9 @@ async def test_a_change_ends_the_wait(subject: Subject) -> None:
 async def _fail(subject: Subject) -> None:
     """The Job's pod can never run: its deadline ends it."""
     patch = json.dumps({"spec": {"activeDeadlineSeconds": 1}})
-    await subject.kubectl("patch", "job", "load", "-n", subject.namespace, "--type=merge", "-p", patch)
+    await subject.kubectl(
+        *as_user(WORKER), "patch", "job", "load", "-n", subject.namespace, "--type=merge", "-p", patch
+    )
 
 
 async def test_a_namespace_goes_with_all_that_is_in_it_and_going_again_is_fine(subject: Subject) -> None:

@@ -18,7 +18,16 @@ from hack import installation
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
 from tests.support.drill_environments import ADrill, done, environments, written_by
-from tests.support.drill_manifests import Json, config_map, deployment, job, secret, service, spoiled
+from tests.support.drill_manifests import (
+    Json,
+    config_map,
+    deployment,
+    job,
+    secret,
+    service,
+    spoiled,
+    stateful_set,
+)
 from tests.support.requests import WORKER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("drill-environments")]
@@ -167,10 +176,17 @@ async def test_a_job_that_fails_ends_the_drill(
         await done(activities.apply, drill.apply(int(time.time())))
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "Job"])
 async def test_what_the_quota_refuses_is_told(
-    bascule: Cluster, tenant: TenantHandle, drill: ADrill, activities: DrillEnvironmentActivities
+    bascule: Cluster, tenant: TenantHandle, drill: ADrill, activities: DrillEnvironmentActivities, kind: str
 ) -> None:
-    environment(bascule, tenant, sleeping(bascule))
+    """A StatefulSet and a Job do not say so themselves: their controllers' events do."""
+    made = {
+        "Deployment": sleeping(bascule),
+        "StatefulSet": stateful_set(volumeClaimTemplates=[]),
+        "Job": job(),
+    }
+    environment(bascule, tenant, made[kind])
     await done(activities.plan, drill.plan())
     await done(activities.provision, drill.provision(quota={"pods": "0"}))
     waiting = await activities.apply(drill.apply(int(time.time())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from bascule_workers.adapters.api_server import ApiServer, JsonObject
@@ -11,6 +11,7 @@ from bascule_workers.adapters.reflector import Reflector, whole
 from bascule_workers.errors import ApiUnavailableError
 
 LIST_SECONDS = 30.0
+ASK_AGAIN_SECONDS = 10.0
 LINGER_SECONDS = 20.0
 """How long a namespace is watched after the last one has stopped waiting."""
 
@@ -24,6 +25,7 @@ class SpaceView:
         self._reflectors: dict[str, Reflector[JsonObject]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._event = asyncio.Event()
+        self._told: dict[str, tuple[float, str]] = {}
         self.users = 0
 
     async def follow(self, paths: Mapping[str, str]) -> None:
@@ -55,6 +57,15 @@ class SpaceView:
                 await self._event.wait()
         except TimeoutError:
             pass
+
+    async def told_once(self, about: str, ask: Callable[[], Awaitable[str]]) -> str:
+        """What is known of something, asked anew after a while only."""
+        now = asyncio.get_running_loop().time()
+        at, told = self._told.get(about, (now - ASK_AGAIN_SECONDS, ""))
+        if now - at >= ASK_AGAIN_SECONDS:
+            told = await ask()
+            self._told[about] = (now, told)
+        return told
 
     def stop(self) -> list[asyncio.Task[None]]:
         for task in self._tasks:

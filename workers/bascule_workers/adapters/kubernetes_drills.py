@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bascule_api import names
 from bascule_workers.adapters.api_server import ApiError, ApiServer, JsonObject
-from bascule_workers.adapters.drill_watch import DrillWatch
+from bascule_workers.adapters.drill_watch import DrillWatch, SpaceView
 from bascule_workers.adapters.reflector import PAGE
 from bascule_workers.errors import ApiUnavailableError, DrillNamespaceTakenError, EnvironmentFailedError
 from bascule_workers.plans import manifests
-from bascule_workers.plans.kstatus import Standing, epoch, standing_of
+from bascule_workers.plans.kstatus import Standing, epoch, standing_of, wants_pods
+from bascule_workers.plans.outcomes import refusal_of_pods
 from bascule_workers.ports.drills import Counted, Ending, Ensured, Objects
 
 MANAGER = "bascule-worker"
@@ -57,6 +59,9 @@ _HOLDS = (
 )
 _UNTYPED = "failed to create typed patch object"
 HELD_SHOWN = 10
+EVENTS_AT_A_LOOK = 20
+_MUTE = ("StatefulSet", "Job")
+"""Kinds that do not say themselves why they get no pods."""
 NO_RIGHT = "the worker may not {what}: is the chart's value drills.enabled set?"
 
 
@@ -137,9 +142,32 @@ class KubernetesDrills:
             wanted = {item["kind"]: _path(item, namespace).rpartition("/")[0] for item in objects}
             await view.follow(wanted)
             view.looked()
-            return [
+            found = [
                 standing_of(item, view.live(item["kind"], item["metadata"]["name"]), view.pods()) for item in objects
             ]
+            return [await self._explained(namespace, view, item) for item in found]
+
+    async def _explained(self, namespace: str, view: SpaceView, standing: Standing) -> Standing:
+        """With the reason why no pod can be made, where the object itself does not know it: its controller's events do.
+
+        One small list now and then, and only while something that wants pods has none.
+        """
+        kind, _, name = standing.name.partition("/")
+        if standing.ready or standing.failed or kind not in _MUTE or not wants_pods(view.live(kind, name), view.pods()):
+            return standing
+        told = await view.told_once(standing.name, lambda: self._refusal(namespace, kind, name))
+        return replace(standing, message=f"{standing.message}; {told}") if told else standing
+
+    async def _refusal(self, namespace: str, kind: str, name: str) -> str:
+        selector = f"involvedObject.kind={kind},involvedObject.name={name},type=Warning"
+        try:
+            listed = await self._api.get(
+                f"{_NAMESPACES}/{namespace}/events", fieldSelector=selector, limit=EVENTS_AT_A_LOOK
+            )
+        except (ApiError, ApiUnavailableError):
+            # What is in the way is told if it can be; the object itself is waited for all the same.
+            return ""
+        return refusal_of_pods(listed["items"] or [])
 
     async def until_changed(self, namespace: str, limit_seconds: float) -> None:
         async with self._watch.view(namespace) as view:

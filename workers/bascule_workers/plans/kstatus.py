@@ -148,6 +148,14 @@ def _claim(name: str, live: Json, status: Json) -> Standing:
 # Pods
 
 
+def wants_pods(live: Json | None, pods: Iterable[Json]) -> bool:
+    """Whether something should have pods, and has none at all."""
+    if live is None:
+        return False
+    owned = (reference.get("uid") for pod in pods for reference in pod["metadata"].get("ownerReferences") or [])
+    return live["metadata"].get("uid") not in owned
+
+
 def pod_trouble(pods: Iterable[Json]) -> str:
     """What is in the way of the first pod that is not well; or nothing."""
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bascule_workers.plans.kstatus import Standing, standing_of
+from bascule_workers.plans.kstatus import Standing, standing_of, wants_pods
 from tests.support.drill_manifests import Json, claim, config_map, deployment, job, stateful_set
 
 T0, T1 = "2026-11-22T12:00:00Z", "2026-11-22T12:05:00Z"
@@ -202,3 +202,12 @@ def test_how_an_object_stands(found: Json, pods: list[Json], standing: Standing)
 
 def test_what_is_not_seen_yet_is_not_ready() -> None:
     assert standing_of(job(), None, []) == Standing("Job/load", ready=False, message="not there yet")
+
+
+def test_what_has_no_pod_at_all_wants_pods() -> None:
+    made = live(job()) | {"metadata": {"name": "load", "uid": "u1"}}
+    of_another = {"metadata": {"name": "p", "ownerReferences": [{"uid": "u2"}]}}
+    its_own = {"metadata": {"name": "p", "ownerReferences": [{"uid": "u1"}]}}
+    assert wants_pods(made, [of_another])
+    assert not wants_pods(made, [of_another, its_own])
+    assert not wants_pods(None, [])
