@@ -29,6 +29,7 @@ from bascule_workers.adapters.temporal_connections import PlatformTemporal, Temp
 from bascule_workers.supervisor import Equipment, make_worker
 from tests.support import fake_world, scripted_builds
 from tests.support.control_plane import ControlPlane, control_plane
+from tests.support.drills import DISASTER, time_of
 from tests.support.temporal import patient
 
 Json = dict[str, Any]
@@ -141,6 +142,7 @@ class Lab:
             keyring=self.plane.keyring,
             ports=world.ports(),
             targets=world.target_ports(),
+            drills=world.drills,
             policy=lambda _: world.policy,
             audit=world.audit,
             grace=timedelta(0),
@@ -186,11 +188,19 @@ class Lab:
         await self.apply("PatchCampaign", name, spec, self.namespace, labels=self.selector, annotations=annotations)
         return Key("PatchCampaign", self.namespace, name)
 
+    async def drill(self, name: str = "shop", **changes: Any) -> Key:
+        """Apply a DRDrill, whose workflow is the real one; None takes a field away."""
+        annotations = changes.pop("annotations", {})
+        spec = {key: value for key, value in (drill_spec() | changes).items() if value is not None}
+        await self.apply("DRDrill", name, spec, self.namespace, labels=self.selector, annotations=annotations)
+        return Key("DRDrill", self.namespace, name)
+
     async def make_tenant(self, name: str = "", namespaces: list[str] | None = None, **temporal: Any) -> None:
         name = name or self.tenant
-        nodes = temporal.pop("nodes", {"test-tenant": name})
+        nodes, drills = temporal.pop("nodes", {"test-tenant": name}), temporal.pop("drills", True)
         await self.make_namespace(f"bascule-steps-{name}")
         spec = {"namespaces": namespaces or [self.namespace], "temporal": temporal, "nodeSelector": nodes}
+        spec |= {"drills": {"enabled": drills, "quota": {"pods": "5"}}}
         await self.apply("Tenant", name, spec)
 
     async def make_namespace(self, name: str) -> None:
@@ -285,6 +295,20 @@ def campaign_spec(tenant: str, behaviour: str = "succeed") -> Json:
     }
 
 
+def drill_spec() -> Json:
+    """The disaster is that of `tests.support.drills`, whose activities measure from it."""
+    return {
+        "environment": {"manifests": {"configMap": {"name": "pilot-light"}}},
+        "restore": {"procedure": "scripted-restore", "parameters": {"backup": "nightly"}},
+        "disaster": {"declaredAt": time_of(DISASTER).isoformat()},
+        "probes": [
+            {"name": "db", "tcp": {"service": "db", "port": 5432}},
+            {"name": "rows", "procedure": {"name": "scripted-query"}},
+        ],
+        "objectives": {"rto": "15m", "rpo": "1h"},
+    }
+
+
 def ready(body: Json) -> Json:
     return next((item for item in body.get("status", {}).get("conditions", []) if item["type"] == "Ready"), {})
 
@@ -312,6 +336,8 @@ async def lab(plane: ControlPlane, kube: Kube) -> AsyncIterator[Lab]:
     behaviour = {"name": "behaviour", **text}
     await made.apply("Procedure", "scripted-patch", _procedure("PatchCampaign/patch", behaviour))
     await made.apply("Procedure", "scripted-rollback", _procedure("PatchCampaign/rollback"))
+    await made.apply("Procedure", "scripted-restore", _procedure("DRDrill/restore", {"name": "backup", **text}))
+    await made.apply("Procedure", "scripted-query", _procedure("DRDrill/probe"))
     yield made
     await made.stop_operator()
     await made.stop_workers()

@@ -198,3 +198,17 @@ def _phase(body: dict[str, object]) -> object:
 
 def _succeeded(body: dict[str, object], number: int) -> bool:
     return run(body)["number"] == number and _phase(body) == "Succeeded"
+
+
+async def test_a_reason_that_is_taken_away_may_cancel_again(served: Lab) -> None:
+    key = await served.build(behaviour="hang")
+    await served.until_phase(key, "Running")
+    await served.annotate(key, cancel="wrong base")
+    await served.until_phase(key, "Cancelled")
+    await served.annotate(key, cancel=None)
+    await served.until(key, lambda body: "cancel" not in body["status"]["handled"], "forgot the reason")
+    await served.annotate(key, requested_at="again")
+    await served.until(key, lambda body: body["status"]["run"]["number"] == 2, "ran again")
+    await served.annotate(key, cancel="wrong base")
+    body = await served.until_phase(key, "Cancelled")
+    assert body["status"]["run"]["number"] == 2

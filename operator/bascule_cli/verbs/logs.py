@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bascule_api import names, tenants
+from bascule_api import dr_drills, names, tenants
 from bascule_api.conditions import StepState
 from bascule_api.runs import StepStatus
 from bascule_cli import kept_logs, live_logs, terminal
@@ -111,6 +111,9 @@ class _Place:
             unread = True
         spec = body.get("spec") or {}
         steps = (spec.get("steps") or {}).get("namespace") or names.steps_namespace(tenant)
+        if item.kind.kind == dr_drills.KIND.kind and item.status.run:
+            # A drill's steps run where they restore, as long as that is there.
+            steps = names.drill_namespace(item.meta.uid, item.status.run.number)
         return cls(steps, wish.repository or (spec.get("artifacts") or {}).get("repository") or "", unread)
 
 

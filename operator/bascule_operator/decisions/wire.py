@@ -37,8 +37,10 @@ _ROOMS = (
 """One after the other until the status fits."""
 _LAST_WORDS = 256
 """Characters of each condition's and failure's message where nothing else helped."""
-_REQUIRED = frozenset({"message", "tenant", "revision"})
-"""Fields that the schema of some object demands, however empty."""
+_REQUIRED = frozenset({"message", "tenant", "revision", "request"})
+"""Fields that the schema of some object demands, however empty; and `handled.request`, which says then that nothing was
+asked for, while without `handled` that would be lost. No empty object is written: applied over one with fields, the API
+server makes null of it, which is none, and refuses the whole status."""
 
 
 def fit(status: RunStatus) -> RunStatus:
@@ -105,8 +107,8 @@ def dense(status: dict[str, Any]) -> dict[str, Any]:
 
 def _dense(value: Any) -> Any:
     if isinstance(value, dict):
-        # Empty objects stay: `handled: {}` says that nothing was asked for, its absence that it was lost.
-        return {name: _dense(item) for name, item in value.items() if name in _REQUIRED or item not in ("", [])}
+        found = {name: _dense(item) for name, item in value.items()}
+        return {name: item for name, item in found.items() if name in _REQUIRED or item not in ("", [], {})}
     if isinstance(value, list):
         return [_dense(item) for item in value]
     return value
