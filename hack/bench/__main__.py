@@ -15,8 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
-from hack.bench import campaigns, floors, hardships, measures, report
-from hack.bench.children import Meter
+from hack.bench import campaigns, drill_scene, drills, floors, hardships, measures, report
+from hack.bench.children import Child, Meter
 from hack.bench.cluster_api import ClusterApi, Json
 from hack.bench.figures import Floor, ratio, rounded
 from hack.bench.scene import Scene, prepare
@@ -30,6 +30,8 @@ FULL_SIZES = (100, 300, 1000, 5000)
 HARDSHIPS = 1000
 FLEETS = (100, 1000)
 FULL_FLEETS = (100, 1000, 5000)
+DRILLS = 5
+FULL_DRILLS = 50
 JUDGED = 300
 
 Say = Callable[[str], None]
@@ -43,6 +45,7 @@ class Wanted:
     sizes: tuple[int, ...]
     live: int
     fleets: tuple[int, ...]
+    drills: int
     temporal: TemporalKind
     output: Path
     keep: bool
@@ -94,7 +97,8 @@ async def _measure(scene: Scene, wanted: Wanted, say: Say) -> Json:
             async with stage(scene, admin, operator) as on:
                 found = await _measured(on, raw, wanted.sizes, say) if wanted.sizes else {}
                 found |= await _hardships(on, wanted.live, say) if wanted.live else {}
-                return found | {"campaigns": await _campaigns(on, wanted.fleets, say)}
+                found |= {"campaigns": await _campaigns(on, wanted.fleets, say)}
+            return found | {"drills": await _drills(scene, admin, operator, wanted.drills, say)}
         finally:
             operator.kill()
 
@@ -107,6 +111,16 @@ async def _campaigns(on: Stage, fleets: tuple[int, ...], say: Say) -> Json:
         took = f"{one['seconds']:.1f} s, {one['times_ideal']:g} times the ideal"
         say(f"campaign of {targets}: {one['phase']} after {took}")
     return found
+
+
+async def _drills(scene: Scene, admin: ClusterApi, operator: Child, count: int, say: Say) -> Json:
+    """Of so many at once, on nodes that run and with the whole worker; none for 0."""
+    if not count:
+        return {}
+    say("drills: the nodes are switched on")
+    await asyncio.to_thread(drill_scene.prepare, scene)
+    async with stage(scene, admin, operator, real=True) as on:
+        return await drills.measure(on, count, say)
 
 
 async def _hardships(on: Stage, live: int, say: Say) -> Json:
@@ -228,16 +242,19 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="*", help="these bursts instead; none: no measurement of builds")
     parser.add_argument("--live", type=int, help="runs that are live while the operator is killed, or all are deleted")
     parser.add_argument("--fleets", type=int, nargs="*", help="campaigns of so many nodes instead")
+    parser.add_argument("--drills", type=int, help="so many drills at once instead; 0: no measurement of drills")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json", help="where the figures go")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     options = parser.parse_args()
     full = options.size == "full"
     sizes = tuple(options.sizes if options.sizes is not None else FULL_SIZES if full else SIZES)
     fleets = tuple(options.fleets if options.fleets is not None else FULL_FLEETS if full else FLEETS)
+    drilled = options.drills if options.drills is not None else FULL_DRILLS if full else DRILLS
     live = options.live if options.live is not None else HARDSHIPS * full
     # The dev server takes tasks one after another: it would be all that a large burst measures.
     large = TemporalKind.POSTGRES if full else TemporalKind.DEV
-    wanted = Wanted(options.name, sizes, live, fleets, chosen() or large, options.output, options.keep)
+    temporal = chosen() or large
+    wanted = Wanted(options.name, sizes, live, fleets, drilled, temporal, options.output, options.keep)
     return run(Console(), wanted)
 
 

@@ -40,6 +40,12 @@ DEFINITIONS = {
     "deleted_in_mid_run": "so many deleted while they run: until the last has compensated and is gone",
     "campaigns": "of KWOK's nodes, 50 at a time, with a Procedure that takes 2 s and does nothing: cordon, drain (no "
     "pods), patch, ready, release, with a Lease each; ideal_s: targets / 50 * 2 s",
+    "drills": "with an environment of a ConfigMap and a Service, a restore that sleeps for 2 s and a probe that sleeps "
+    "for 1 s, isolated, each Job a real pod. own_work: from a Job's creation until it shows its end, of restore and "
+    "probes; overhead: the rest of the time from the resource's creation until it shows that the drill is over, and "
+    "`of` each part of it, medians of three; raw: the same objects and Jobs in a namespace that is deleted then, by "
+    "plain API calls; clean_up: from the end of the last probe until the namespace is gone. deleted_in_mid_run: from "
+    "the deletion of so many, while their restores run",
     "idle_writes": "writes of the operator in 60 s in which nothing happens",
     "rss_mib_per_1000": "resident memory of an operator that was just started with all resources of the largest burst "
     "there, less that of one started with none, per 1,000",
@@ -80,6 +86,8 @@ def tell(console: Console, result: Json) -> None:
         _builds(console, result)
     if result["campaigns"]:
         _campaigns(console, result["campaigns"])
+    if result["drills"]:
+        _drills(console, result["drills"])
     console.print(CAUTION, highlight=False, soft_wrap=True)
 
 
@@ -98,6 +106,38 @@ def _campaigns(console: Console, found: Json) -> None:
             f"{history['batch_events_most']} events, {history['batch_bytes_most'] / 1024:.0f} KiB",
         )  # fmt: skip
     console.print(table)
+
+
+def _drills(console: Console, found: Json) -> None:
+    alone, many, deleted = found["alone"], found["at_once"], found["deleted_in_mid_run"]
+    drill, raw = alone["drill_s"], alone["raw_s"]
+    one = Table("one drill", "drill, s", "raw, s", "times")
+    one.add_row("in all", f"{drill['total']:.1f}", f"{raw['total']:.1f}", f"{alone['times_raw']:g}")
+    one.add_row("overhead", f"{drill['overhead']:.1f}", f"{raw['overhead']:.1f}", f"{alone['overhead_times_raw']:g}")
+    besides = alone["overhead_besides_isolation_times_raw"]
+    one.add_row("but for isolation", f"{drill['overhead'] - drill['of isolate']:.1f}", "", f"{besides:g}")
+    for name in dict.fromkeys((*drill, *raw)):
+        if name not in ("total", "overhead"):
+            texts = (f"{values[name]:.1f}" if name in values else "" for values in (drill, raw))
+            one.add_row(name.replace("_", " "), *texts, "")
+    table = Table("drills", "all over", "lost", "twice", "left", "writes, worker", "operator", "worker", "clean-up")
+    writes, memory = many["writes_per_drill"], many["worker_rss_mib"]
+    table.add_row(
+        f"{many['drills']} at once", f"{many['to_all_over_s']:g} s",
+        *(_mark(many[name], not many[name]) for name in ("lost", "duplicates", "namespaces_left")),
+        f"{sum(writes['worker'].values()):.1f} a drill", f"{sum(writes['operator'].values()):.1f} a drill",
+        f"{memory['before']:g} to {memory['peak']:g} MiB", _p50_and_max(many["clean_up"]),
+    )  # fmt: skip
+    left = _mark(deleted["namespaces_left"], not deleted["namespaces_left"])
+    table.add_row(
+        f"{deleted['drills']} deleted in mid-run", "", "", "", left, "", "", "", _p50_and_max(deleted["namespace_gone"])
+    )
+    console.print(one)
+    console.print(table)
+
+
+def _p50_and_max(found: Json) -> str:
+    return f"{found['p50_s']:.1f} s, at most {found['max_s']:.1f} s"
 
 
 def _builds(console: Console, result: Json) -> None:

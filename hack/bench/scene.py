@@ -34,6 +34,7 @@ PROCEDURE = "bench"
 PATCH_PROCEDURE = "bench-patch"
 NODES = {"bench.example.com/fleet": "true"}
 """Labels of the nodes that the tenant may patch."""
+NODE_NAMES = ("node1", "node2")
 OPERATOR_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:bascule-operator"
 WORKER_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:bascule-worker"
 _PATIENCE = 60.0
@@ -70,6 +71,34 @@ class Scene:
         if self.credentials:
             env["BASCULE_TEMPORAL_CREDENTIALS_DIR"] = str(self.credentials)
         return Child(self.folder, "operator", "bascule_operator", [], env)
+
+    @asynccontextmanager
+    async def drilling_worker(self) -> AsyncIterator[Child]:
+        """The whole real worker for as long as the block, under its own service account: what drills do is real."""
+        env = {
+            "BASCULE_TEMPORAL_ADDRESS": self.cluster.temporal_address,
+            "BASCULE_PAYLOAD_KEYS_DIR": str(self.keys),
+            "BASCULE_TOOLS_IMAGE": self.cluster.images["worker"],
+            "BASCULE_CA_CONFIG_MAP": "bascule-ca",
+            "BASCULE_HTTP_PORT": str(self.own_worker_port),
+            "BASCULE_GRACE_SECONDS": "1",
+            "KUBECONFIG": str(self.worker_kubeconfig),
+        }
+        if self.credentials:
+            env["BASCULE_TEMPORAL_CREDENTIALS_DIR"] = str(self.credentials)
+        child = Child(self.folder, "drilling-worker", "bascule_workers", ["--tenant", TENANT], env)
+        child.start()
+        try:
+            await _until_ready(f"http://127.0.0.1:{self.own_worker_port}/readyz", child.log)
+            yield child
+        finally:
+            await child.stop()
+
+    def start_nodes(self) -> None:
+        """Switch the nodes on, and wait until pods can run there."""
+        for node in NODE_NAMES:
+            self.cluster.start(node)
+        self.cluster.kubectl("wait", "--for=condition=Ready", "nodes", *NODE_NAMES, "--timeout=180s")
 
     @asynccontextmanager
     async def worker(self, raw: bool = False) -> AsyncIterator[Child]:
@@ -111,17 +140,7 @@ class Scene:
 
     async def until_ready(self) -> float:
         """Wait for the operator's readiness; returns how long that took."""
-        begun = time.monotonic()
-        async with aiohttp.ClientSession() as session:
-            while time.monotonic() - begun < _PATIENCE:
-                try:
-                    async with session.get(self._url("readyz")) as answer:
-                        if answer.status == 200:
-                            return time.monotonic() - begun
-                except aiohttp.ClientError:
-                    pass
-                await asyncio.sleep(0.05)
-        raise RuntimeError(f"the operator is not ready; see {self.folder}/operator.log")
+        return await _until_ready(self._url("readyz"), self.folder / "operator.log")
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.http_port}/{path}"
@@ -134,6 +153,21 @@ async def connected(address: str, namespace: str, credentials: Path | None) -> C
     """A client of our own, with the bench's credentials."""
     shown = read_folder(credentials)
     return await Client.connect(address, namespace=namespace, tls=shown.tls, api_key=shown.api_key or None)
+
+
+async def _until_ready(url: str, log: Path) -> float:
+    """Wait until a process says that it is ready. Returns how long that took; raises RuntimeError."""
+    begun = time.monotonic()
+    async with aiohttp.ClientSession() as session:
+        while time.monotonic() - begun < _PATIENCE:
+            try:
+                async with session.get(url) as answer:
+                    if answer.status == 200:
+                        return time.monotonic() - begun
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
+    raise RuntimeError(f"{url} is not ready; see {log}")
 
 
 async def _text(url: str) -> str:
@@ -156,7 +190,7 @@ def prepare(name: str, folder: Path, temporal: TemporalKind | None = None) -> Sc
     installation.install(cluster, worker={"image": cluster.images["worker"], "replicas": 0})
     installation.make_tenant(cluster, TENANT, NAMESPACE)
     limits = {"concurrentRuns": _LIMIT, "activitiesPerSecond": _LIMIT}
-    spec = {"spec": {"limits": limits, "nodeSelector": NODES}}
+    spec = {"spec": {"limits": limits, "nodeSelector": NODES, "drills": {"enabled": True}}}
     cluster.kubectl("patch", "tenant", TENANT, "--type=merge", "--patch", json.dumps(spec))
     installation.apply(
         cluster,
@@ -166,9 +200,9 @@ def prepare(name: str, folder: Path, temporal: TemporalKind | None = None) -> Sc
     )
     cluster.kubectl("scale", "deployment/bascule-operator", "-n", SYSTEM_NAMESPACE, "--replicas=0")
     cluster.kubectl("wait", "--for=delete", "pod", "-n", SYSTEM_NAMESPACE, "--all", "--timeout=60s")
-    # No pod runs from here on: what nodes do in idleness would only disturb.
-    cluster.stop("node1")
-    cluster.stop("node2")
+    # No pod runs from here on, until drills need some: what nodes do in idleness would only disturb.
+    for node in NODE_NAMES:
+        cluster.stop(node)
     return Scene(
         cluster=cluster,
         folder=folder,

@@ -103,7 +103,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(scene: Scene, admin: ClusterApi, operator: Child) -> AsyncIterator[Stage]:
-    """The worker and a watch, beside an operator that runs already."""
-    async with scene.worker() as worker, Watcher(admin, NAMESPACE) as watcher:
+async def stage(scene: Scene, admin: ClusterApi, operator: Child, *, real: bool = False) -> AsyncIterator[Stage]:
+    """The worker (that without effects, or the whole real one) and a watch, beside an operator that runs already."""
+    serving = scene.drilling_worker() if real else scene.worker()
+    async with serving as worker, Watcher(admin, NAMESPACE) as watcher:
         yield Stage(scene, admin, watcher, operator, worker, await scene.temporal(TENANT))
