@@ -260,6 +260,15 @@ class Lab:
         except TimeoutError:
             raise AssertionError(f"{key} never went: {json.dumps(body, indent=1)}") from None
 
+    async def until_cancel_requested(self, workflow_id: str) -> None:
+        """Wait until Temporal has a run's cancellation: whatever ends from then on ends in a run that is cancelled."""
+        handle = (await self.client()).get_workflow_handle(workflow_id)
+        for _ in range(round(PATIENCE / 0.1)):
+            if (await handle.describe()).raw_description.workflow_extended_info.cancel_requested:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{workflow_id} was never cancelled")
+
     async def until_closed(self, workflow_id: str) -> None:
         """Wait until Temporal says that the run is over."""
         handle = (await self.client()).get_workflow_handle(workflow_id)

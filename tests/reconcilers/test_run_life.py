@@ -40,6 +40,9 @@ async def compensating(lab: Lab, world: World) -> Key:
     async with asyncio.timeout(20):
         await sign.began.wait()
     await lab.annotate(key, cancel="wrong base image")
+    # A run that hears of it after its last step has succeeded: it deletes its candidate as well, and stays what it is.
+    [workflow_id] = await lab.runs()
+    await lab.until_cancel_requested(workflow_id)
     sign.let_go.set()
     async with asyncio.timeout(20):
         await delete.began.wait()
