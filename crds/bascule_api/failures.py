@@ -30,7 +30,7 @@ class FailureType(StrEnum):
     """A Secret lacks the label `bascule.dev/use`, the annotation `bascule.dev/host`, or a key."""
     PLAN_REFUSED = "PlanRefused"
     """A campaign's plan cannot be carried out: no targets, too many, waves that do not rise or leave a rest, hosts that
-    are listed twice or malformed."""
+    are listed twice or malformed. Or a condition of a drill's probe cannot be evaluated."""
     TOO_MANY_FAILURES = "TooManyFailures"
     """More targets failed than `failurePolicy.maxFailures` allows."""
     GATE_FAILED = "GateFailed"

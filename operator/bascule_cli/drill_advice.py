@@ -188,7 +188,17 @@ def _taken(item: Item, speech: Speech) -> list[Advice]:
     ]
 
 
+def _conditions(item: Item, speech: Speech) -> list[Advice]:
+    return [
+        Advice(
+            "correct the condition of the probe that the message names (a drill then starts by itself)",
+            edit(item, speech),
+        ),
+    ]
+
+
 _FAILURES: dict[FailureType, Callable[[Item, Speech], list[Advice]]] = {
+    FailureType.PLAN_REFUSED: _conditions,
     FailureType.MANIFESTS_REFUSED: _manifests,
     FailureType.ENVIRONMENT_FAILED: _failed_environment,
     FailureType.BACKUP_NOT_FOUND: _backup,

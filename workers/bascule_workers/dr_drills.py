@@ -35,7 +35,8 @@ class DrillRequest(StepRequest):
 class PlanDrillRequest(DrillRequest):
     """`dr_drill.plan`: fetch the manifests, validate them as a whole, and keep them in the run's copy.
 
-    Raises ManifestsRefusedError naming document and field; Source…Error where they cannot be had.
+    Raises ManifestsRefusedError naming document and field, PlanRefusedError for a condition of a probe that cannot be
+    evaluated; Source…Error where they cannot be had.
     """
 
     manifests: Manifests | None = None
@@ -43,6 +44,8 @@ class PlanDrillRequest(DrillRequest):
     """Name to hash of the pinned Procedures: part of what the plan's digest covers."""
     order: str
     """The spec's revision: part of what the plan's digest covers."""
+    probes: list[Probe] = []
+    """Those of the spec: their conditions are read before anything is made."""
 
 
 class DrillPlan(ApiModel):

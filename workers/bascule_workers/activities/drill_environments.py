@@ -14,6 +14,7 @@ from bascule_api.conditions import WaitKind
 from bascule_api.failures import FailureType
 from bascule_workers.activities.common import JobRunner, run_credentials
 from bascule_workers.activities.dr_drills import DrillEnvironments
+from bascule_workers.activities.drill_probes import problems
 from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.dr_drills import (
     Applied,
@@ -29,7 +30,7 @@ from bascule_workers.dr_drills import (
     TeardownRequest,
     TornDown,
 )
-from bascule_workers.errors import EnvironmentFailedError, JobLostError, SourceNotFoundError
+from bascule_workers.errors import EnvironmentFailedError, JobLostError, PlanRefusedError, SourceNotFoundError
 from bascule_workers.messages import Done, NotYet
 from bascule_workers.plans import canaries, credentials, drill_plans, drill_spaces, manifests
 from bascule_workers.plans.canaries import Seen
@@ -83,6 +84,8 @@ class DrillEnvironmentActivities(DrillEnvironments):
     @activity.defn(name="dr_drill.plan")
     async def plan(self, request: PlanDrillRequest) -> Done[DrillPlan] | NotYet:
         """Fetch and validate the manifests, once; what a run planned it keeps to its end."""
+        if wrong := problems(request.probes):
+            raise PlanRefusedError("; ".join(wrong))
         kept = await self._kept(request)
         if kept is None:
             files, revision = await self._files(request)

@@ -94,6 +94,7 @@ def plan_request(drill: DRDrillInput) -> PlanDrillRequest:
         manifests=drill.spec.environment.manifests,
         procedures=hashes(drill),
         order=drill.run.revision,
+        probes=drill.spec.probes,
     )
 
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bascule_api import names
 from bascule_api.dr_drills import Probe
 from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Template, Use
+from bascule_workers.activities.drill_environments import DrillEnvironmentActivities, DrillEnvironmentPorts
 from bascule_workers.activities.drill_probes import DrillProbeActivities, problems
 from bascule_workers.activities.drill_restores import DrillPorts
-from bascule_workers.dr_drills import ProbeReport, ProbeRequest
-from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError
+from bascule_workers.dr_drills import PlanDrillRequest, ProbeReport, ProbeRequest
+from bascule_workers.errors import JobLostError, PlanRefusedError, SecretMissingError, StepFailedError
 from bascule_workers.messages import Done, NotYet
 from bascule_workers.plans.drill_probes import Cursor
+from bascule_workers.plans.drill_spaces import SpaceSettings
 from bascule_workers.plans.outcomes import Failed, Lost, Outcome, Running, Succeeded, TimedOut
+from bascule_workers.ports.drills import DrillSpaces
+from bascule_workers.ports.git import GitFiles
 from tests.support.fake_registry import Troubles
 from tests.support.fake_velero import FakeVelero
 from tests.support.fake_world import FakeLogs, FakeObjects, FakeTenants
 from tests.unit.bascule_workers.activities.test_gates import Jobs
 from tests.unit.bascule_workers.plans.test_drill_jobs import NAMESPACE, RUN, SETTINGS, TENANT
 
-HTTP = {"name": "web", "http": {"service": "web", "port": 80}}
-SQL = {"name": "rows", "procedure": {"name": "sql-probe"}, "interval": "5s", "timeout": "1m"}
+HTTP: dict[str, Any] = {"name": "web", "http": {"service": "web", "port": 80}}
+SQL: dict[str, Any] = {"name": "rows", "procedure": {"name": "sql-probe"}, "interval": "5s", "timeout": "1m"}
 SPEC = ProcedureSpec(uses=[Use.DR_DRILL_PROBE], template=Template(container=Container(image="psql:1")))
 PROCEDURE = PinnedProcedure(name="sql-probe", generation=1, hash="h", spec=SPEC)
 PASSED = Succeeded({"verdict": "Pass"}, "status 200", "pod", started=10, finished=17)
@@ -186,6 +190,22 @@ def test_a_cursor_comes_back_as_it_was() -> None:
     assert Cursor.of(cursor.to_text()) == cursor == Cursor(2, 0, "41")
 
 
-def test_conditions_are_checked_before_anything_is_restored() -> None:
-    probes = [Probe.model_validate(HTTP | {"http": HTTP["http"] | {"successCondition": "statuz == 1"}})]
-    assert problems(probes) == ["spec.probes[0].http.successCondition names statuz; there are status, body, json"]
+async def test_a_condition_that_cannot_be_evaluated_ends_the_drill_before_anything_is_made() -> None:
+    probe = Probe.model_validate(HTTP | {"http": {**HTTP["http"], "successCondition": "statuz == 1"}})
+    ports = World([])
+    environments = DrillEnvironmentPorts(
+        spaces=cast(DrillSpaces, None),
+        objects=ports.objects,
+        git=cast(GitFiles, None),
+        settings=SpaceSettings("bascule-system", "bascule-ca"),
+        steps=ports.jobs,
+        tenants=FakeTenants(),
+        logs=FakeLogs(),
+        job_settings=SETTINGS,
+    )
+    fields = {"run": RUN, "tenant": TENANT, "step": "plan", "namespace": NAMESPACE, "order": "1-a", "probes": [probe]}
+    told = r"^spec\.probes\[0\]\.http\.successCondition names statuz; there are status, body, json$"
+    with pytest.raises(PlanRefusedError, match=told):
+        await DrillEnvironmentActivities(environments).plan(PlanDrillRequest.model_validate(fields))
+    assert not ports.objects.content
+    assert problems([Probe.model_validate(HTTP), Probe.model_validate(SQL)]) == []
