@@ -207,18 +207,20 @@ def orders(expect: str = "1000|1000", **parameters: Any) -> Body:
     return {"name": "orders", "procedure": procedure, "timeout": "3m"}
 
 
-def with_claim(cluster: Cluster) -> list[Body]:
-    """A web server for files of a claim."""
+def web_server(image: str, claim_class: str) -> list[Body]:
+    """A claim, and a web server for its files that begins when they are back."""
     pod = {
         "securityContext": {"fsGroup": 65532, "runAsUser": 65532, "runAsNonRoot": True},
         "containers": [
             {
                 "name": "web",
-                "image": cluster.images["worker"],
+                "image": image,
                 "command": ["python3", "-m", "http.server", "8080", "--directory", "/data"],
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}],
             }
         ],
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
     }
-    return [claim("data"), service("web", ports=[{"port": 8080}]), deployment("web", pod=pod)]
+    web = deployment("web", pod=pod)
+    web["metadata"]["annotations"] = {"bascule.dev/apply": "AfterRestore"}
+    return [claim("data", storageClassName=claim_class), service("web", ports=[{"port": 8080}]), web]
