@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,11 @@ class DrillRestoreActivities(DrillRestores):
             await self._take_keys_back(request)
             if named := _named_failure(error):
                 raise _renamed(error, named) from error
+            raise
+        except asyncio.CancelledError:
+            # The run is over, or this worker: who goes on with it lends them again. A namespace that is kept for people
+            # to look at must not show them.
+            await asyncio.shield(self._take_keys_back(request))
             raise
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note or "restoring")

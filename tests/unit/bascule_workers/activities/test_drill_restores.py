@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,6 +127,25 @@ async def test_the_keys_go_whatever_ends_the_job(outcome: Outcome, error: type[E
     world = World([outcome])
     with pytest.raises(error):
         await world.restore(secret=True)
+    assert world.copy is None
+
+
+async def test_the_keys_go_when_the_run_ends_in_the_middle_of_a_restore() -> None:
+    world = World([GOOD])
+    begun = asyncio.Event()
+
+    async def forever(*_: Any, **__: Any) -> Outcome:
+        begun.set()
+        await asyncio.Event().wait()
+        return GOOD
+
+    world.jobs.run = forever  # type: ignore[method-assign]
+    restoring = asyncio.create_task(world.restore(secret=True))
+    await begun.wait()
+    assert world.copy is not None
+    restoring.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await restoring
     assert world.copy is None
 
 
