@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import socket
 import subprocess
 import tarfile
 import threading
@@ -21,8 +22,9 @@ from uuid import uuid4
 
 import pytest
 
+from bascule_workers.in_drill.object_store import ObjectStore
 from bascule_workers.in_step import oci_artifacts
-from bascule_workers.in_step.contract import ExitCode
+from bascule_workers.in_step.contract import ExitCode, StepError
 from bascule_workers.in_step.oci_artifacts import Layout
 from tests.support import database as databases
 from tests.support import registry
@@ -485,3 +487,66 @@ def test_a_key_with_a_line_break_is_no_key(run: Run, endpoint: str, tmp_path: Pa
     ended = from_store(run, endpoint, "web.tar", tmp_path / "claim", **keys)
     assert ended.code == ExitCode.INVALID
     assert not Store.seen
+
+
+@pytest.mark.parametrize(
+    ("key", "stored", "code", "failure"),
+    [
+        pytest.param("t", 500, ExitCode.UNAVAILABLE, "BackupUnreachable", id="it is in trouble"),
+        pytest.param("slow", 429, ExitCode.UNAVAILABLE, "BackupUnreachable", id="it is busy"),
+        pytest.param("cut", b"half", ExitCode.UNAVAILABLE, "BackupUnreachable", id="it hangs up in the middle"),
+    ],
+)
+def test_a_store_in_trouble_is_worth_another_attempt(
+    endpoint: str, tmp_path: Path, key: str, stored: bytes | int, code: int, failure: str
+) -> None:
+    Store.objects = {key: stored}
+    store = ObjectStore(endpoint, "us-east-1", "backups", "AKIA", "secret")
+    with pytest.raises(StepError) as raised:
+        store.get(key, tmp_path / "target", patience=0)
+    assert (raised.value.report.exit_code, raised.value.report.failure) == (code, failure)
+
+
+def test_a_store_that_is_not_there_is_worth_another_attempt(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        store = ObjectStore(f"http://127.0.0.1:{free.getsockname()[1]}", "us-east-1", "backups", "AKIA", "secret")
+        with pytest.raises(StepError) as raised:
+            store.get("web.tar", tmp_path / "target", patience=0)
+    assert raised.value.report.exit_code == ExitCode.UNAVAILABLE
+    assert "Failed to connect" in raised.value.report.message
+
+
+def test_a_store_that_recovers_within_our_patience_is_read(endpoint: str, tmp_path: Path) -> None:
+    Store.objects = {"web.tar": 503}
+    store = ObjectStore(endpoint, "us-east-1", "backups", "AKIA", "secret")
+    threading.Timer(1.5, lambda: Store.objects.update({"web.tar": FILES})).start()
+    assert store.get("web.tar", tmp_path / "target", patience=60) == {}
+    assert (tmp_path / "target").read_bytes() == FILES
+
+
+def test_a_store_with_a_certificate_of_nobody_we_trust_is_refused_for_good(
+    images: LoopbackRegistry, tmp_path: Path
+) -> None:
+    # Any server with TLS will do: it is not asked for anything before it has proven who it is.
+    ours = "/etc/ssl/certs/ca-certificates.crt"
+    store = ObjectStore(f"https://{images.host}", "us-east-1", "backups", "AKIA", "secret", ours)
+    with pytest.raises(StepError) as raised:
+        store.get("web.tar", tmp_path / "target", patience=60)
+    assert raised.value.report.exit_code == ExitCode.REFUSED
+    assert "is not trusted" in raised.value.report.message
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"endpoint": "file:///etc"}, {"endpoint": "https://a@b"}, {"bucket": "../x"}, {"region": "eu west"}]
+)
+def test_a_store_is_named_plainly(wrong: dict[str, str]) -> None:
+    fields = {
+        "endpoint": "https://s3",
+        "region": "us-east-1",
+        "bucket": "backups",
+        "access_key": "a",
+        "secret_key": "s",
+    }
+    with pytest.raises(StepError):
+        ObjectStore(**(fields | wrong))
