@@ -164,3 +164,18 @@ def test_a_database_is_a_service_of_the_drills_own_namespace(name: str, service:
     known = {found.name for found in shipped(name).spec.parameters}
     problems = parameter_errors(shipped(name).spec.parameters, {key: given[key] for key in given if key in known})
     assert [problem.name for problem in problems] == ["service"]
+
+
+def test_the_example_of_a_drill_gives_the_shipped_procedures_what_they_take() -> None:
+    text = (FOLDER.parents[2] / "examples/dr-drill.yaml").read_text()
+    spec = next(yaml.safe_load_all(text))["spec"]
+    named = [(spec["restore"]["procedure"], spec["restore"]["parameters"])]
+    named += [
+        (probe["procedure"]["name"], probe["procedure"]["parameters"])
+        for probe in spec["probes"]
+        if "procedure" in probe
+    ]
+    assert [name for name, _ in named] == ["postgres-restore", "sql-probe"]
+    assert [
+        problem for name, given in named for problem in parameter_errors(shipped(name).spec.parameters, given)
+    ] == []
