@@ -178,7 +178,8 @@ def test_any_object_of_an_allowed_kind_is_taken_or_refused(
 )
 def test_what_yaml_writes_is_read_back(data: dict[str, str]) -> None:
     manifest = config_map() | {"data": data}
-    written = yaml.safe_dump(manifest).encode()
+    # Quoted: PyYAML leaves `0E0` plain, which is a number for Kubernetes, and for us.
+    written = yaml.safe_dump(manifest, default_style='"').encode()
     (loaded,) = manifests.load({"a.yaml": written})
     assert loaded["data"] == manifest["data"]
 
