@@ -43,7 +43,7 @@ system: venv ## the slow suites on the real cluster; SLICE=i/n runs a part
 bench: venv ## what Bascule costs, against raw floors on the same machine, into build/bench.json; SIZE=full for more
 	$(PY) -m hack.bench $(if $(SIZE),--size $(SIZE))
 
-demo: venv ## a story on a real cluster: STORY=first, life or campaign; KEEP=1 leaves it running
+demo: venv ## a story on a real cluster: STORY=first, life, campaign or drill; KEEP=1 leaves it running
 	$(PY) -m hack.demo $(if $(STORY),--story $(STORY)) $(if $(KEEP),--keep)
 
 up: venv ## make the cluster

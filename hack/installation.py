@@ -6,7 +6,7 @@ import base64
 import json
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,10 @@ class TenantHandle:
         return f"bascule-steps-{self.name}"
 
 
-def install(cluster: Cluster, **overrides: Any) -> None:
+def install(cluster: Cluster, *, extra_images: Mapping[str, str] | None = None, **overrides: Any) -> None:
     """Install or upgrade the chart with the images of this checkout and wait until its pods are ready.
+
+    `extra_images`: of Procedures that are shipped only with an image of their own, such as `postgres`.
 
     Raises subprocess.CalledProcessError with helm's own words when it does not come up.
     """
@@ -55,6 +57,7 @@ def install(cluster: Cluster, **overrides: Any) -> None:
                 "builder": images["builder"],
                 "testRunner": images["test-runner"],
                 "packer": images["packer"],
+                **(extra_images or {}),
             }
         },
     } | overrides

@@ -1,4 +1,4 @@
-"""`make demo`: a story on a real cluster, and the proof of what became of it. STORY=life or campaign tells another."""
+"""`make demo`: a story on a real cluster, and proof of what came of it. STORY=life, campaign or drill: another one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hack import installation
 from hack.cluster import handle
 from hack.cluster.engines import OWN, check_engine
 from hack.cluster.shell import ClusterError
-from hack.demo import campaign, first, life
+from hack.demo import campaign, drill, first, life
 from hack.demo.stage import Stage, say
 
-STORIES = {"first": first, "life": life, "campaign": campaign}
+STORIES = {"first": first, "life": life, "campaign": campaign, "drill": drill}
 
 
 def run(console: Console, name: str, keep: bool, title: str) -> int:
@@ -29,7 +29,7 @@ def run(console: Console, name: str, keep: bool, title: str) -> int:
     cluster = handle.up(name)
     try:
         say(console, begun, "the chart: operator and workers, each under its own Role")
-        installation.install(cluster)
+        installation.install(cluster, extra_images=drill.images(cluster) if story is drill else None)
         say(console, begun, "a tenant: acme, with the namespace acme-dev, its own Temporal namespace and signing key")
         tenant = installation.make_tenant(cluster, "acme", node_selector=campaign.POOL if story is campaign else None)
         stage = Stage(console, cluster, tenant, begun)
@@ -59,6 +59,9 @@ def _close(stage: Stage, commands: list[str], kept: bool, title: str) -> None:
         if title == "first":
             console.print("`make demo STORY=life` shows an approval, a suspend, and deletions that undo.")
             console.print("`make demo STORY=campaign` patches nodes: a canary, a failing node, halt and rollback.")
+            console.print(
+                "`make demo STORY=drill` rehearses a recovery: a backup, a drill, its figures and its report."
+            )
 
 
 def main() -> int:
