@@ -395,6 +395,8 @@ class DrillStatus(DrillFigures):
 
     namespace: Annotated[str, StringConstraints(max_length=63)] = ""
     """The drill's namespace."""
+    report_repository: ShortText = ""
+    """Where the report is kept, the earlier ones as well unless the Tenant's `spec.artifacts` was changed."""
     declared_at: datetime | None = None
     """When the disaster was declared."""
     data_as_of: datetime | None = None

@@ -1,4 +1,4 @@
-"""Whole logs and plans that were kept as OCI artifacts, fetched with the user's own registry login."""
+"""Whole logs, plans and reports that were kept as OCI artifacts, fetched with the user's own registry login."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from bascule_cli.errors import CliError, ExitCode
 
 MEDIA_TYPE = "application/vnd.bascule.log.v1+gzip"
 PLAN_TYPE = "application/vnd.bascule.plan.v1+gzip"
+DRILL_REPORT_TYPE = "application/vnd.bascule.drill-report.v1+html"
+_WORDS = {MEDIA_TYPE: "log", PLAN_TYPE: "plan", DRILL_REPORT_TYPE: "report of a drill"}
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _LIMIT_BYTES = 64 * 1024 * 1024
 """More than any kept log or plan has; an artifact that unpacks to more is none."""
 
 
 def fetch(repository: str, digest: str, media_type: str = MEDIA_TYPE) -> str:
-    """The text of a kept log, or plan. Raises CliError when the registry does not give it, or gives something else."""
+    """The text of a kept log, plan or report. Raises CliError when the registry gives none, or something else."""
     manifest = json.loads(_content(repository, digest, manifest=True))
     layers = [layer for layer in manifest.get("layers", []) if layer.get("mediaType") == media_type]
     if len(layers) != 1:
-        raise CliError(ExitCode.FAILED, f"{repository}@{digest} is no {'log' if media_type == MEDIA_TYPE else 'plan'}")
+        raise CliError(ExitCode.FAILED, f"{repository}@{digest} is no {_WORDS[media_type]}")
     packed = _content(repository, str(layers[0]["digest"]), manifest=False)
-    return unpacked(packed).decode(errors="replace")
+    return (unpacked(packed) if media_type.endswith("+gzip") else packed).decode(errors="replace")
 
 
 def unpacked(packed: bytes) -> bytes:

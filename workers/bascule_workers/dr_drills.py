@@ -227,5 +227,7 @@ class ReportRequest(DrillRequest):
 
 class Reported(ApiModel):
     digest: str = ""
+    repository: str = ""
+    """Where it is kept."""
     note: str = ""
     """Why there is none."""

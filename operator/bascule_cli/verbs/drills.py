@@ -14,6 +14,7 @@ from bascule_cli.cluster import Cluster
 from bascule_cli.errors import CliError, ExitCode
 from bascule_cli.options import complete_kind, verb
 from bascule_cli.resources import Item, find
+from bascule_cli.verbs.drill_reports import report
 from bascule_cli.views import documents, drills
 
 KIND = dr_drills.KIND
@@ -32,6 +33,7 @@ class Format(StrEnum):
 
 def register(parent: typer.Typer) -> None:
     verb(app, "history")(history)
+    verb(app, "report")(report)
     parent.add_typer(app, name="drill")
 
 

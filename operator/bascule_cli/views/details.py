@@ -84,7 +84,7 @@ def _dr_drill(item: Item) -> Facts:
         ("probes", probes),
         ("namespace", drill.namespace),
         ("left", ", ".join(drill.left)),
-        ("report", drill.report or ""),
+        ("report", "@".join(part for part in (drill.report_repository, drill.report or "") if part)),
     ]
 
 

@@ -57,7 +57,7 @@ class DrillReportActivities:
             if error.retryable:
                 raise
             return _without(f"the report could not be kept: {error}")
-        return Done(value=Reported(digest=digest))
+        return Done(value=Reported(digest=digest, repository=repository.name))
 
 
 def _without(note: str) -> Done[Reported]:

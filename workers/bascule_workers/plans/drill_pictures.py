@@ -173,7 +173,7 @@ def recovery_point(drill: DrillStatus, objectives: Objectives) -> str:
         f'<path class="grid" d="M{_LEFT} 38H{end}"/>',
         f'<rect class="bar {kind}" x="{x}" y="30" width="{max(2.0, round(end - x, 1))}" height="{_BAR}" rx="3">'
         f"<title>data of the last {span(drill.rpo_seconds)} are lost</title></rect>",
-        f'<text class="small soft" x="{x}" y="66" text-anchor="middle">recovery point</text>',
+        f'<text class="small soft" x="{min(x, end - 64)}" y="66" text-anchor="end">recovery point</text>',
         f'<text class="small soft" x="{end}" y="66" text-anchor="end">disaster</text>',
         f'<text x="{_LEFT - 10}" y="43" text-anchor="end">lost data</text>',
     ]

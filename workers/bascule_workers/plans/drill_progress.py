@@ -57,6 +57,7 @@ class DrillRecord:
     left: list[str] = field(default_factory=list)
     figures: DrillFigures | None = None
     report: str = ""
+    report_repository: str = ""
 
     def begins(self, part: str, at: int) -> None:
         self.spans.setdefault(part, Span(started=at))
@@ -72,6 +73,7 @@ class DrillRecord:
         figures = self.figures or DrillFigures(recovery_point=moment(self.recovery_point))
         return DrillStatus(
             **figures.model_copy(update={"report": self.report or None}).model_dump(),
+            report_repository=self.report_repository,
             namespace=self.namespace,
             declared_at=moment(self.declared),
             data_as_of=moment(min(seen, default=0)),

@@ -22,18 +22,18 @@ _STYLE = f"""\
 @media (prefers-color-scheme:dark){{:root{{{_DARK}}}}}
 body{{margin:0;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}}
-main{{max-width:60rem;margin:0 auto;padding:1.5rem 1rem 3rem}}
-h1{{font-size:1.4rem;margin:0;overflow-wrap:anywhere}} h2{{font-size:1.05rem;margin:2rem 0 .4rem}} p{{margin:.2rem 0}}
+main{{max-width:60rem;margin:0 auto;padding:1.5rem 1rem 3rem;overflow-wrap:anywhere}}
+h1{{font-size:1.4rem;margin:0}} h2{{font-size:1.05rem;margin:2rem 0 .4rem}} p{{margin:.2rem 0}}
 .soft,dt,.figures span{{color:var(--soft)}} .verdict{{font-size:1.2rem;font-weight:600;margin:.6rem 0 .2rem}}
 .Met{{color:var(--good)}} .Missed{{color:var(--bad)}} .Inconclusive{{color:var(--warn)}}
 .figures{{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1rem 0}}
 .figures div{{border:1px solid var(--line);border-radius:8px;padding:.6rem .8rem}}
 .figures b{{display:block;font-size:1.5rem;line-height:1.3}} .figures span{{font-size:.85rem}}
 dl{{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;margin:.6rem 0}}
-dd{{margin:0;overflow-wrap:anywhere}} code,dd{{font-variant-numeric:tabular-nums}}
+dd{{margin:0}} code,dd{{font-variant-numeric:tabular-nums}}
 .scroll{{overflow-x:auto}} table{{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}}
 th,td{{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line)}}
-td{{overflow-wrap:anywhere;min-width:6rem}} .picture{{width:100%;height:auto;display:block;margin:.4rem 0}}
+td{{min-width:6rem}} .picture{{width:100%;height:auto;display:block;margin:.4rem 0}}
 .picture text{{fill:var(--ink);font-size:13px}} .picture .small{{font-size:11.5px;paint-order:stroke;
 stroke:var(--paper);stroke-width:3px}} .picture .soft{{fill:var(--soft)}}
 .picture .onbar{{fill:var(--onbar);stroke:none}} .grid{{stroke:var(--line);fill:none}} .bar{{fill:var(--bar)}}
@@ -206,8 +206,10 @@ def _trend(request: ReportRequest) -> Iterable[str]:
 def _teardown(drill: DrillStatus) -> Iterable[str]:
     yield f"<h2>Teardown</h2><p>Namespace <code>{text(drill.namespace)}</code></p>"
     if drill.searched:
-        rows = [(found.kind, str(found.before), str(found.after)) for found in drill.searched]
-        yield _table(("Kind", "Before", "After"), rows)
+        there = [found for found in drill.searched if found.before or found.after]
+        yield _table(("Kind", "Before", "After"), [(item.kind, str(item.before), str(item.after)) for item in there])
+        if none := ", ".join(found.kind for found in drill.searched if not found.before and not found.after):
+            yield f'<p class="soft">Searched for as well, and none was there: {text(none)}.</p>'
     if drill.left:
         yield (
             '<p class="Missed">Still there:</p><ul>'

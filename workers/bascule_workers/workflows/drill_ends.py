@@ -147,7 +147,7 @@ class DrillEnds(Run):
         except Ended as ended:
             self._end_last(record, StepState.FAILED, ended.failure.message)
             return
-        self.record.report = report.digest
+        self.record.report, self.record.report_repository = report.digest, report.repository
         self._end_last(record, StepState.SUCCEEDED, report.note)
 
     def _report_request(self) -> ReportRequest:
