@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
+import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
+from bascule_operator.connections.kube import MERGE_PATCH
 from bascule_operator.errors import OperatorError
+from bascule_operator.observe import path
+from hack.cluster.binaries import binaries
+from hack.generated import ROOT
 from tests.reconcilers.conftest import Lab, drill_spec
+from tests.support.control_plane import ControlPlane
 
 Spec = dict[str, Any]
 Change = Callable[[Spec], Any]
@@ -164,3 +174,53 @@ REFUSED = [
 @pytest.mark.parametrize(("change", "says"), REFUSED)
 async def test_what_is_wrong_is_refused_with_the_remedy(lab: Lab, change: Change, says: str) -> None:
     assert says in await refusal(lab, change)
+
+
+# Warnings
+
+
+@pytest.fixture(scope="module")
+def warnings(plane: ControlPlane) -> None:
+    """The chart's policy that warns, without what Helm adds to it."""
+    text = (ROOT / "charts" / "bascule" / "templates" / "policies" / "warnings.yaml").read_text()
+    plain = re.sub(r"^ *(labels:\n *)?\{\{.*\}\}\n", "", text, flags=re.MULTILINE)
+    documents = [item for item in yaml.safe_load_all(plain) if item["metadata"]["name"].endswith("-drills")]
+    assert [item["kind"] for item in documents] == [
+        "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+    ]  # fmt: skip
+    plane.kubectl("apply", "--server-side", "--filename=-", input=yaml.safe_dump_all(documents))
+
+
+def warned(lab: Lab, *arguments: str, document: Spec | None = None) -> str:
+    """What kubectl is warned of. Policies take a moment to hold."""
+    for _ in range(100):
+        argv = [str(binaries() / "kubectl"), "--kubeconfig", str(lab.plane.kubeconfig), *arguments]
+        text = json.dumps(document) if document else None
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, check=True)
+        if "Warning:" in done.stderr:
+            return done.stderr
+        time.sleep(0.2)
+    return ""
+
+
+def resource(lab: Lab, **environment: Any) -> Spec:
+    spec = drill_spec()
+    spec["environment"] |= environment
+    metadata = {"name": "shop", "namespace": lab.namespace}
+    return {"apiVersion": "bascule.dev/v1alpha1", "kind": "DRDrill", "metadata": metadata, "spec": spec}
+
+
+async def test_what_may_reach_live_systems_is_warned_of(lab: Lab, warnings: None) -> None:
+    create = ("create", "--dry-run=server", "--filename=-")
+    assert "live systems among it" in warned(lab, *create, document=resource(lab, isolation="None"))
+
+
+async def test_whoever_deletes_a_drill_that_goes_on_is_told_what_becomes_of_it(lab: Lab, warnings: None) -> None:
+    key = await lab.drill()
+    run = {"number": 1, "revision": "1-abc", "trigger": "Revision", "tenant": "acme", "workflowId": "drdrill/u/1"}
+    await lab.kube.request(
+        "PATCH", f"{path(key)}/status", resource="test", body={"status": {"observedGeneration": 1, "run": run}},
+        content_type=MERGE_PATCH,
+    )  # fmt: skip
+    delete = ("delete", "drdrill", key.name, "-n", lab.namespace, "--dry-run=server")
+    assert "its namespace is torn down at once" in warned(lab, *delete)
