@@ -188,8 +188,10 @@ async def test_a_teardown_that_is_held_too_long_is_left_to_an_undo(
     handle = await drills.start(given)
     await hold.began.wait()
     if cancelled:
+        # Its activity ends by that: the test server breaks where one ends by itself just as it is cancelled.
         await handle.cancel(reason=names.CANCEL_DELETED)
-    hold.let_go.set()
+    else:
+        hold.let_go.set()
 
     story = await drills.story(handle)
 
@@ -227,6 +229,24 @@ async def test_a_teardown_waits_for_an_api_server_that_is_away(drills: Drills, d
     assert story.verdict == ("Met", "ObjectivesMet")
     assert any("the API server is away" in told.message for told in story.progress)
     drilled.assert_gone()
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["in the run", "in its undo"])
+async def test_past_the_deadline_the_namespace_still_goes(drills: Drills, drilled: Drilled, undone: bool) -> None:
+    velero = {"velero": {"backup": "nightly", "includedNamespaces": ["acme-dev"]}}
+    given = drill(restore=velero, compensation={"timeout": "10m"})
+    drilled.play.answers["teardown"] = [NotYet(reason="counted what there is", cursor="2 pods")]
+    drilled.troubles.before["remove-velero"] = [ApiUnavailableError("Velero's API is away") for _ in range(1000)]
+
+    if undone:
+        drilled.play.namespaces = {names.drill_namespace(given.run.uid, 1): given.run.uid}
+        left = (await drills.undone(undo_of(given, abandoned=False, timeout_seconds=600))).compensation.left
+    else:
+        left = (await drills.carried_out(given)).result.compensation.left
+
+    assert [item.partition(":")[0] for item in left] == ["delete the run's Restores of Velero"]
+    assert drilled.play.namespaces == {}
+    assert [request.cursor for request in drilled.play.asked("teardown")] == ["", "2 pods"]
 
 
 # People who look at it

@@ -10,13 +10,13 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api import names
     from bascule_api.dr_drills import DRDrillUndoInput
     from bascule_api.progress import UndoResult
-    from bascule_workers.activities.dr_drills import DrillEnvironments, DrillRestores
+    from bascule_workers.activities.dr_drills import DrillRestores
     from bascule_workers.activities.runs import RunActivities
     from bascule_workers.dr_drills import TeardownRequest
     from bascule_workers.messages import Done, Left, NotYet, StepRequest
     from bascule_workers.plans import dr_drills as plans
     from bascule_workers.workflows.calling import Activity
-    from bascule_workers.workflows.drill_ends import CREDENTIALS, NAMESPACE, VELERO
+    from bascule_workers.workflows.drill_ends import CREDENTIALS, NAMESPACE, VELERO, torn_down
     from bascule_workers.workflows.undo import Undo
 
 
@@ -45,7 +45,7 @@ class DRDrillUndoWorkflow(Undo):
     async def take_back(self, activity: Activity[Any, Left] | None, request: StepRequest) -> Done[Left] | NotYet:
         if not isinstance(request, TeardownRequest):
             return await super().take_back(activity, request)
-        report = await self.call(DrillEnvironments.teardown, request)
+        report = await torn_down(self, request)
         if isinstance(report, NotYet):
             return report
         return Done(value=Left(items=report.value.items, found=report.value.found))
