@@ -170,7 +170,7 @@ def test_the_crds_can_be_left_out_or_go_with_the_chart(render: Render) -> None:
 
 
 def test_every_policy_is_bound_and_fails_closed(render: Render) -> None:
-    documents = render()
+    documents = render("drills.enabled=true", "drills.veleroNamespace=velero")
     policies = {item["metadata"]["name"]: item for item in of_kind(documents, "ValidatingAdmissionPolicy")}
     bindings = {item["spec"]["policyName"]: item for item in of_kind(documents, "ValidatingAdmissionPolicyBinding")}
     assert policies.keys() == bindings.keys() != set()
@@ -180,7 +180,7 @@ def test_every_policy_is_bound_and_fails_closed(render: Render) -> None:
         assert policy["spec"]["failurePolicy"] == expected, name
     actions = [tuple(binding["spec"]["validationActions"]) for binding in bindings.values()]
     assert set(actions) <= {("Deny",), ("Warn",)}
-    assert actions.count(("Warn",)) == 2
+    assert actions.count(("Warn",)) == 3
 
 
 def test_a_private_authority_is_trusted_by_both(render: Render) -> None:

@@ -35,12 +35,19 @@ def test_what_is_committed_is_current() -> None:
         pytest.param(Declared(api_group="*"), id="every group"),
         pytest.param(Declared(verbs=("get", "escalate")), id="escalate"),
         pytest.param(Declared(verbs=("impersonate",)), id="impersonate"),
+        pytest.param(Declared(verbs=("bind",)), id="bind any role"),
+        pytest.param(Declared(scope="Drills", resources=("secrets",)), id="all Secrets, for drills"),
         pytest.param(Declared(api_group="", resources=("configmaps", "secrets")), id="all Secrets of the cluster"),
     ],
 )
 def test_what_is_too_broad_is_refused(broad: Declared) -> None:
     with pytest.raises(gen_rbac.TooBroadError, match="whom to serve"):
         gen_rbac.checked([broad])
+
+
+def test_binding_one_role_that_is_named_is_not_too_broad() -> None:
+    rule = Declared(resources=("clusterroles",), verbs=("bind",), only=("bascule-drill",))
+    assert gen_rbac.checked([rule]) == [rule]
 
 
 def test_nothing_generated_has_a_wildcard() -> None:
