@@ -120,18 +120,16 @@ def _drills(console: Console, found: Json) -> None:
         if name not in ("total", "overhead"):
             texts = (f"{values[name]:.1f}" if name in values else "" for values in (drill, raw))
             one.add_row(name.replace("_", " "), *texts, "")
-    table = Table("drills", "all over", "lost", "twice", "left", "writes, worker", "operator", "worker", "clean-up")
+    table = Table("drills", f"{many['drills']} at once", f"{deleted['drills']} deleted in mid-run")
     writes, memory = many["writes_per_drill"], many["worker_rss_mib"]
-    table.add_row(
-        f"{many['drills']} at once", f"{many['to_all_over_s']:g} s",
-        *(_mark(many[name], not many[name]) for name in ("lost", "duplicates", "namespaces_left")),
-        f"{sum(writes['worker'].values()):.1f} a drill", f"{sum(writes['operator'].values()):.1f} a drill",
-        f"{memory['before']:g} to {memory['peak']:g} MiB", _p50_and_max(many["clean_up"]),
-    )  # fmt: skip
-    left = _mark(deleted["namespaces_left"], not deleted["namespaces_left"])
-    table.add_row(
-        f"{deleted['drills']} deleted in mid-run", "", "", "", left, "", "", "", _p50_and_max(deleted["namespace_gone"])
-    )
+    table.add_row("all over", f"{many['to_all_over_s']:g} s", f"{deleted['resource_gone']['max_s']:.1f} s")
+    table.add_row("cleaned up", _p50_and_max(many["clean_up"]), _p50_and_max(deleted["namespace_gone"]))
+    for name in ("lost", "duplicates", "namespaces_left"):
+        marks = (_mark(found[name], not found[name]) if name in found else "" for found in (many, deleted))
+        table.add_row(name.replace("_", " "), *marks)
+    for who in ("worker", "operator"):
+        table.add_row(f"writes of the {who}, a drill", f"{sum(writes[who].values()):.1f}", "")
+    table.add_row("worker's memory", f"{memory['before']:g} to {memory['peak']:g} MiB", "")
     console.print(one)
     console.print(table)
 
