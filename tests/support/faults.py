@@ -77,6 +77,33 @@ def _sigkill_once(cluster: Cluster, component: str, only: str = "") -> int:
     return killed
 
 
+def until_running(cluster: Cluster, namespace: str, part: str) -> None:
+    """Wait until a pod runs in the namespace whose name has this part."""
+    for _ in range(480):
+        items = json.loads(cluster.kubectl("get", "pods", "-n", namespace, "-o", "json"))["items"]
+        if any(part in pod["metadata"]["name"] and pod["status"].get("phase") == "Running" for pod in items):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"no pod {part} ran in {namespace} for 240 s")
+
+
+def let_go(cluster: Cluster, namespace: str) -> None:
+    """Send SIGUSR1 to what runs in the namespace's pods, until those pods have ended."""
+    chosen: set[str] = set()
+    for _ in range(240):
+        items = json.loads(cluster.kubectl("get", "pods", "-n", namespace, "-o", "json"))["items"]
+        at_work = {pod["metadata"]["name"]: pod for pod in items if pod["status"].get("phase") == "Running"}
+        chosen = chosen or set(at_work)
+        if chosen and not chosen & at_work.keys():
+            return
+        for name in chosen & at_work.keys():
+            for pid in _processes_of(at_work[name]):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGUSR1)
+        time.sleep(0.5)
+    raise AssertionError(f"pods did not go on in 120 s: {sorted(chosen)}")
+
+
 def wait_ready(cluster: Cluster, component: str) -> None:
     cluster.kubectl("rollout", "status", f"deployment/bascule-{component}", "-n", SYSTEM_NAMESPACE, "--timeout=120s")
 

@@ -23,18 +23,20 @@ TENANT_LABEL = "bascule.example.com/tenant"
 """On nodes: the tenant that may patch them."""
 PACED, UNPACED, CHECKED = "paced-patch", "paced-rollback", "paced-verify"
 _PACED = """
-import os, sys, time
+import os, signal, sys, time
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 where = os.environ["BASCULE_TARGET"]
 print("at", where, flush=True)
 if where in os.environ["PARAM_HOLD_AT"].split(","):
-    time.sleep(3600)
+    signal.sigtimedwait({signal.SIGUSR1}, 3600)
 time.sleep(int(os.environ["PARAM_SECONDS"]))
 sys.exit(7 if where in os.environ["PARAM_FAIL_AT"].split(",") else 0)
 """
 
 
 def procedure(cluster: Cluster, name: str, use: str) -> Body:
-    """A Procedure on the target without any right there: it takes its time, and fails or stays where it is told to."""
+    """A Procedure on the target without any right there: it takes its time, and fails, or stays until SIGUSR1, where it
+    is told to."""
     names = {"type": "string", "default": "", "pattern": "[-a-z0-9,]*"}
     return {
         "apiVersion": "bascule.dev/v1alpha1",
@@ -114,12 +116,12 @@ class CampaignBuilder:
         """What its patch is told: seconds, holdAt, failAt."""
         return self.with_spec(patch={"procedure": PACED, "parameters": parameters})
 
-    def beginning_at(self, node: str, seconds: int = 2) -> CampaignBuilder:
-        """The same with a patch that takes at least so many seconds: as many as have the plan begin at that node."""
+    def beginning_at(self, node: str) -> CampaignBuilder:
+        """The same with a patch that takes some seconds, as many as have the plan begin at that node."""
         patch = {"procedure": PACED, "parameters": {}} | self.spec.get("patch", {})
         tried = (
-            self.with_spec(patch=patch | {"parameters": patch["parameters"] | {"seconds": paced}})
-            for paced in range(seconds, seconds + 20)
+            self.with_spec(patch=patch | {"parameters": patch["parameters"] | {"seconds": seconds}})
+            for seconds in range(2, 22)
         )
         return next(made for made in tried if made.order[0] == node)
 
