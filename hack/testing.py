@@ -32,6 +32,9 @@ TEST_PROGRAMS = {
     "/usr/sbin/sshd": ("openssh-server", "serves git by SSH"),
     "chromium": ("chromium", "shows pages as a person sees them"),
     "pdftotext": ("poppler-utils", "reads what is printed of them"),
+    "/usr/lib/postgresql/15/bin/initdb": ("postgresql-15", "is what drills are proven to restore"),
+    "curl": ("curl", "fetches backups from S3 stores"),
+    "zstd": ("zstd", "unpacks backups"),
 }
 
 
