@@ -12,7 +12,8 @@ from typing import Any
 from bascule_api import (
     approvals,
     conditions,
-    dr_drills,
+    dr_drill_specs,
+    dr_drill_status,
     failures,
     fleets,
     gates,
@@ -68,7 +69,8 @@ def _enums() -> dict[frozenset[str], type[StrEnum]]:
     modules = (
         approvals,
         conditions,
-        dr_drills,
+        dr_drill_specs,
+        dr_drill_status,
         failures,
         fleets,
         gates,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from bascule_api.conditions import WaitKind
-from bascule_api.dr_drills import DRDrillStatus, DrillStatus, VerdictReason
+from bascule_api.dr_drill_status import DRDrillStatus, DrillStatus, VerdictReason
 from bascule_api.failures import FailureType
 from bascule_api.runs import WaitingFor
 from bascule_cli import advice

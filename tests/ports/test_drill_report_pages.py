@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bascule_api.dr_drills import PROBES_LIMIT, DRDrillSpec, PastDrill, Probe, ProbeStatus
+from bascule_api.dr_drill_specs import PROBES_LIMIT, DRDrillSpec, Probe
+from bascule_api.dr_drill_status import PastDrill, ProbeStatus
 from bascule_workers.plans import drill_reports
 from tests.support import pictures
 from tests.support.browser import Page, opened

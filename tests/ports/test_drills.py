@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from bascule_api import names
-from bascule_api.dr_drills import Isolation
+from bascule_api.dr_drill_specs import Isolation
 from bascule_api.progress import RunIdentity, TenantFacts
 from bascule_workers.adapters.drill_watch import DrillWatch
 from bascule_workers.adapters.kubernetes_drills import KubernetesDrills

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bascule_api.dr_drills import (
-    DRDrillSpec,
+from bascule_api.dr_drill_specs import DRDrillSpec
+from bascule_api.dr_drill_status import (
     DrillPhase,
     DrillStatus,
     DrillVerdict,

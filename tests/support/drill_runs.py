@@ -11,7 +11,8 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from bascule_api import names
 from bascule_api.conditions import Phase
-from bascule_api.dr_drills import DRDrillInput, DRDrillResult, DRDrillUndoInput, DrillStatus
+from bascule_api.dr_drill_status import DrillStatus
+from bascule_api.dr_drills import DRDrillInput, DRDrillResult, DRDrillUndoInput
 from bascule_api.progress import Progress, UndoResult
 from tests.support.runs import Runs, Told
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from bascule_api import names
 from bascule_api.conditions import CompensationState, Phase
-from bascule_api.dr_drills import REVISION_FIELDS, DRDrillResult, DRDrillSpec, DRDrillStatus
+from bascule_api.dr_drill_specs import DRDrillSpec
+from bascule_api.dr_drill_status import DRDrillStatus
+from bascule_api.dr_drills import REVISION_FIELDS, DRDrillResult
 from bascule_api.procedures import PinnedProcedure, Procedure
 from bascule_api.runs import CompensationStatus
 from bascule_api.tenants import Tenant

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from temporalio import activity
 
-from bascule_api.dr_drills import DRDrillInput, DRDrillUndoInput, SearchedKind
+from bascule_api.dr_drill_status import SearchedKind
+from bascule_api.dr_drills import DRDrillInput, DRDrillUndoInput
 from bascule_api.progress import ApprovalMessage, WaitingProgress
 from bascule_workers.dr_drills import (
     Applied,

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from bascule_api.dr_drills import Isolation, SearchedKind
+from bascule_api.dr_drill_specs import Isolation
+from bascule_api.dr_drill_status import SearchedKind
 from bascule_workers.activities.drill_environments import DrillEnvironmentActivities
 from bascule_workers.errors import DrillNamespaceTakenError, EnvironmentFailedError, ManifestsRefusedError
 from hack import installation

@@ -8,16 +8,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from bascule_api.base import ApiModel
-from bascule_api.dr_drills import (
-    DRDrillSpec,
-    DrillStatus,
-    Isolation,
-    Manifests,
-    PastDrill,
-    Probe,
-    SearchedKind,
-    VeleroRestore,
-)
+from bascule_api.dr_drill_specs import DRDrillSpec, Isolation, Manifests, Probe, VeleroRestore
+from bascule_api.dr_drill_status import DrillStatus, PastDrill, SearchedKind
 from bascule_api.procedures import PinnedProcedure
 from bascule_workers.messages import Left, ProcedureRequest, StepRequest
 

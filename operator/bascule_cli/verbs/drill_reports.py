@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from bascule_api import dr_drills
 from bascule_api.base import Digest
-from bascule_api.dr_drills import DRDrillStatus, DrillFigures
+from bascule_api.dr_drill_status import DRDrillStatus, DrillFigures
 from bascule_cli import kept_logs, kinds, terminal
 from bascule_cli.cluster import Cluster
 from bascule_cli.errors import CliError, ExitCode, NotFoundError

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from bascule_api.dr_drills import DRDrillStatus, DrillPhase, DrillStatus, Timeline
+from bascule_api.dr_drill_status import DRDrillStatus, DrillPhase, DrillStatus, Timeline
 from bascule_api.image_builds import ImageBuildStatus
 from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetsStatus
 from bascule_cli.resources import Item

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.text import Text
 
-from bascule_api.dr_drills import DRDrillStatus, DrillVerdict, PastDrill
+from bascule_api.dr_drill_status import DRDrillStatus, DrillVerdict, PastDrill
 from bascule_cli.resources import Item
 from bascule_cli.terminal import clean, columns
 from bascule_cli.views.wording import span, stamp

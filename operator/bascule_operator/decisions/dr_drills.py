@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bascule_api.conditions import Reason
-from bascule_api.dr_drills import DRDrillInput, DRDrillSpec, DRDrillStatus, DRDrillUndoInput
+from bascule_api.dr_drill_specs import DRDrillSpec
+from bascule_api.dr_drill_status import DRDrillStatus
+from bascule_api.dr_drills import DRDrillInput, DRDrillUndoInput
 from bascule_api.procedures import PinnedProcedure, Placement, Procedure, SecurityProfile, Use
 from bascule_api.progress import RunIdentity, TenantFacts
 from bascule_api.runs import CompensationScope

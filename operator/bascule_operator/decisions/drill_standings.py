@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bascule_api.conditions import Phase
-from bascule_api.dr_drills import DRDrillStatus, DrillVerdict
+from bascule_api.dr_drill_status import DRDrillStatus, DrillVerdict
 from bascule_api.schedules import Schedule
 
 

@@ -10,18 +10,17 @@ from pydantic import ValidationError
 
 from bascule_api import names
 from bascule_api.conditions import ConditionStatus, ConditionType, Reason
-from bascule_api.dr_drills import (
+from bascule_api.dr_drill_specs import DRDrillSpec, Objectives
+from bascule_api.dr_drill_status import (
     HISTORY_LIMIT,
-    DRDrillResult,
-    DRDrillSpec,
     DRDrillStatus,
     DrillFigures,
     DrillStatus,
     DrillVerdict,
-    Objectives,
     PastDrill,
     VerdictReason,
 )
+from bascule_api.dr_drills import DRDrillResult
 from bascule_operator.decisions.conditions import RUN_LIFE, Says, conditions, find, ready, stalled
 from bascule_operator.decisions.records import in_history, is_another, is_over
 from bascule_operator.decisions.subjects import Subject

@@ -13,7 +13,7 @@ from bascule_api.conditions import (
     Reason,
     StepState,
 )
-from bascule_api.dr_drills import DRDrillStatus, DrillVerdict, PastDrill
+from bascule_api.dr_drill_status import DRDrillStatus, DrillVerdict, PastDrill
 from bascule_api.patch_campaign_status import FailedTarget, PatchCampaignStatus
 from bascule_api.runs import RunRecord, RunStatus
 from bascule_api.schedules import MissReason

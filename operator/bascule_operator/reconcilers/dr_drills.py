@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bascule_api.dr_drills import REVISION_FIELDS, DRDrillInput, DRDrillResult, DRDrillSpec, DRDrillStatus
+from bascule_api.dr_drill_specs import DRDrillSpec
+from bascule_api.dr_drill_status import DRDrillStatus
+from bascule_api.dr_drills import REVISION_FIELDS, DRDrillInput, DRDrillResult
 from bascule_api.progress import RunIdentity
 from bascule_api.runs import RunStatus
 from bascule_operator.decisions import dr_drills, drill_status

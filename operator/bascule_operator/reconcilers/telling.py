@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
 from bascule_api.conditions import StepState
-from bascule_api.dr_drills import DRDrillStatus
+from bascule_api.dr_drill_status import DRDrillStatus
 from bascule_api.patch_campaign_status import PatchCampaignStatus, TargetsStatus
 from bascule_api.runs import RunRecord, RunStatus, StepStatus, Trigger
 from bascule_operator import metrics

@@ -9,7 +9,8 @@ import pytest
 from pydantic import Field
 
 from bascule_api import revisions
-from bascule_api.dr_drills import REVISION_FIELDS, DRDrillSpec, Objectives
+from bascule_api.dr_drill_specs import DRDrillSpec, Objectives
+from bascule_api.dr_drills import REVISION_FIELDS
 from tests.support.bodies import Change, Golden
 
 GOLDEN = Golden.read(Path(__file__).parent / "golden_drill_revisions.json", DRDrillSpec, REVISION_FIELDS)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bascule_api.conditions import ConditionType, Reason, WaitKind
-from bascule_api.dr_drills import VerdictReason
+from bascule_api.dr_drill_status import VerdictReason
 from bascule_api.failures import FailureType
 from bascule_cli.explanations import Verdict, explain
 from bascule_cli.resources import Item

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from temporalio import activity
 
 from bascule_api.conditions import WaitKind
-from bascule_api.dr_drills import Probe
+from bascule_api.dr_drill_specs import Probe
 from bascule_api.failures import FailureType
 from bascule_api.gates import Verdict
 from bascule_api.procedures import PinnedProcedure, Use

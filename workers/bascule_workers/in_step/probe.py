@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from bascule_api.dr_drills import HttpProbe, Probe, TcpProbe
+from bascule_api.dr_drill_specs import HttpProbe, Probe, TcpProbe
 from bascule_api.gates import Verdict
 from bascule_workers.in_step.conditions import ConditionError
 from bascule_workers.in_step.contract import ExitCode, Report, Step, StepError, main

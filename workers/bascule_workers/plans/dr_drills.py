@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bascule_api import names
-from bascule_api.dr_drills import DRDrillInput, Isolation, Probe
+from bascule_api.dr_drill_specs import Isolation, Probe
+from bascule_api.dr_drills import DRDrillInput
 from bascule_api.failures import Failure
 from bascule_api.progress import ApprovalMessage, RunInput, UndoInput
 from bascule_workers.dr_drills import (

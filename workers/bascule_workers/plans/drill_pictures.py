@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-from bascule_api.dr_drills import DrillFigures, DrillStatus, Objectives, PastDrill
+from bascule_api.dr_drill_specs import Objectives
+from bascule_api.dr_drill_status import DrillFigures, DrillStatus, PastDrill
 
 WIDTH = 900
 _LEFT, _RIGHT = 110, 30

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bascule_api import names
-from bascule_api.dr_drills import LEFT_LIMIT, SEARCHED_LIMIT, SearchedKind
+from bascule_api.dr_drill_status import LEFT_LIMIT, SEARCHED_LIMIT, SearchedKind
 from bascule_api.progress import RunIdentity, TenantFacts
 from bascule_workers.dr_drills import DrillPlan, TornDown
 from bascule_workers.errors import ManifestsRefusedError

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 from bascule_api.base import Duration, Parameters
-from bascule_api.dr_drills import Probe
+from bascule_api.dr_drill_specs import Probe
 from bascule_api.parameters import Parameter
 from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Resources, Retry, Template, Use
 from bascule_workers.dr_drills import ProbeRequest

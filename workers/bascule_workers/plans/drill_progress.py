@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bascule_api.dr_drills import (
+from bascule_api.dr_drill_specs import PROBES_LIMIT
+from bascule_api.dr_drill_status import (
     LEFT_LIMIT,
-    PROBES_LIMIT,
     SEARCHED_LIMIT,
     DrillFigures,
     DrillPhase,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from bascule_api.dr_drills import DrillStatus, DrillVerdict, PastDrill
+from bascule_api.dr_drill_status import DrillStatus, DrillVerdict, PastDrill
 from bascule_workers.dr_drills import ReportRequest
 from bascule_workers.plans import drill_pictures as pictures
 from bascule_workers.plans.drill_pictures import moment, span, text

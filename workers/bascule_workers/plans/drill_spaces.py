@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bascule_api import names
-from bascule_api.dr_drills import Isolation
+from bascule_api.dr_drill_specs import Isolation
 from bascule_api.progress import RunIdentity
 from bascule_workers.dr_drills import ProvisionRequest
 

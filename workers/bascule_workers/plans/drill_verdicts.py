@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from bascule_api.base import Duration
 from bascule_api.conditions import Phase
-from bascule_api.dr_drills import DrillFigures, DrillVerdict, Objectives, VerdictReason
+from bascule_api.dr_drill_specs import Objectives
+from bascule_api.dr_drill_status import DrillFigures, DrillVerdict, VerdictReason
 from bascule_api.failures import Failure, FailureType
 from bascule_workers.plans.dr_drills import APPLY, APPLY_AFTER, PROVISION, RESTORE
 from bascule_workers.plans.failures import listed, shortened

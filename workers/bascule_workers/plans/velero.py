@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bascule_api import names
-from bascule_api.dr_drills import VeleroRestore
+from bascule_api.dr_drill_specs import VeleroRestore
 from bascule_api.failures import FailureType
 from bascule_workers.dr_drills import DrillRequest
 from bascule_workers.errors import StepFailedError

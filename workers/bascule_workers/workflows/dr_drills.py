@@ -8,7 +8,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api.conditions import StepState
-    from bascule_api.dr_drills import DRDrillInput, DRDrillResult, Probe
+    from bascule_api.dr_drill_specs import Probe
+    from bascule_api.dr_drills import DRDrillInput, DRDrillResult
     from bascule_workers.activities.dr_drills import DrillEnvironments, DrillProbes, DrillRestores
     from bascule_workers.activities.runs import RunActivities
     from bascule_workers.dr_drills import (

@@ -8,7 +8,7 @@ import pytest
 
 from bascule_api import names
 from bascule_api.conditions import CompensationState, Reason
-from bascule_api.dr_drills import DRDrillSpec
+from bascule_api.dr_drill_specs import DRDrillSpec
 from bascule_api.procedures import PinnedProcedure, Use
 from bascule_api.progress import RunIdentity, TenantFacts
 from bascule_api.runs import CompensationScope, CompensationStatus

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from bascule_api import names
 from bascule_api.conditions import ConditionType, Phase
-from bascule_api.dr_drills import DRDrillStatus
+from bascule_api.dr_drill_status import DRDrillStatus
 from bascule_api.failures import FailureType
 from bascule_operator.decisions import endings, happenings, status, undoing
 from bascule_operator.decisions.conditions import find

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bascule_api.dr_drills import Manifests
+from bascule_api.dr_drill_specs import Manifests
 from bascule_api.image_builds import GitSource
 from bascule_workers.activities import drill_environments as module
 from bascule_workers.activities.drill_environments import DrillEnvironmentActivities, DrillEnvironmentPorts

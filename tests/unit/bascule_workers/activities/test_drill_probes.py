@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from bascule_api import names
-from bascule_api.dr_drills import Probe
+from bascule_api.dr_drill_specs import Probe
 from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Template, Use
 from bascule_workers.activities.drill_environments import DrillEnvironmentActivities, DrillEnvironmentPorts
 from bascule_workers.activities.drill_probes import DrillProbeActivities, problems

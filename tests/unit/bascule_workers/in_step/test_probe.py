@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bascule_api.dr_drills import Probe
+from bascule_api.dr_drill_specs import Probe
 from bascule_api.gates import Verdict
 from bascule_workers.in_step import probe as asking
 from bascule_workers.in_step.contract import ExitCode, Step, StepError

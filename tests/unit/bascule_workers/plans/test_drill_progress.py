@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bascule_api.dr_drills import DrillFigures, DrillVerdict, SearchedKind
+from bascule_api.dr_drill_status import DrillFigures, DrillVerdict, SearchedKind
 from bascule_workers.plans.dr_drills import LATEST
 from bascule_workers.plans.drill_progress import DrillRecord, facts, known
 from bascule_workers.plans.drill_verdicts import ProbeOutcome

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bascule_api.dr_drills import DrillPhase, DrillStatus, DrillVerdict, ProbeStatus, VerdictReason
+from bascule_api.dr_drill_status import DrillPhase, DrillStatus, DrillVerdict, ProbeStatus, VerdictReason
 from bascule_workers.plans import drill_pictures, drill_reports
 from bascule_workers.plans.drill_pictures import Lane
 from tests.support.drill_reports import DRILL, HISTORY, SPEC, after, request

@@ -8,7 +8,7 @@ import pytest
 
 from bascule_api.base import Timeout
 from bascule_api.conditions import Phase
-from bascule_api.dr_drills import Objectives
+from bascule_api.dr_drill_specs import Objectives
 from bascule_api.failures import Failure, FailureType
 from bascule_workers.plans.drill_verdicts import SKEW_SECONDS, Measured, ProbeOutcome, figures
 

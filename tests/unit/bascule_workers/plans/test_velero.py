@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bascule_api.dr_drills import VeleroRestore
+from bascule_api.dr_drill_specs import VeleroRestore
 from bascule_api.failures import FailureType
 from bascule_workers.dr_drills import DrillRequest
 from bascule_workers.errors import StepFailedError
