@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from bascule_api.failures import FailureType
 from bascule_api.progress import RunIdentity
 from bascule_workers.activities.logs import Kept, LogKeeper, Secrets
@@ -11,8 +13,10 @@ from bascule_workers.plans import credentials, failures, outcomes
 from bascule_workers.plans.credentials import RunCredentials
 from bascule_workers.plans.jobs import PLAIN, PREPARE, JobSettings, JobTraits, job_name, render_job
 from bascule_workers.plans.outcomes import NO_POD, Failed, Lost, Running, Succeeded, TimedOut
+from bascule_workers.ports.logs import Logs
 from bascule_workers.ports.secrets import Objects
 from bascule_workers.ports.steps import Steps
+from bascule_workers.ports.tenants import Tenants
 
 LOG_LINES = 1000
 """Lines of a failed step's log that are looked at for its end, where whole logs are not kept."""
@@ -44,8 +48,29 @@ async def _own_secret(objects: Objects, request: StepRequest, name: str, run: Ru
     return credentials.decoded_secret(secret)
 
 
+class JobPorts(Protocol):
+    """What carrying out steps as Jobs needs of the world."""
+
+    @property
+    def steps(self) -> Steps: ...
+    @property
+    def objects(self) -> Objects: ...
+    @property
+    def tenants(self) -> Tenants: ...
+    @property
+    def logs(self) -> Logs: ...
+    @property
+    def job_settings(self) -> JobSettings: ...
+
+
 class JobRunner:
     """Carries out steps as Jobs and turns what comes back into an answer or an error for people."""
+
+    @classmethod
+    def of(cls, ports: JobPorts) -> JobRunner:
+        """One that keeps logs where the ports say."""
+        logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
+        return cls(ports.steps, ports.objects, ports.job_settings, logs)
 
     def __init__(self, steps: Steps, objects: Objects, settings: JobSettings, logs: LogKeeper) -> None:
         self._steps = steps

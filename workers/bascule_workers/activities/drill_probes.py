@@ -16,12 +16,11 @@ from bascule_api.procedures import PinnedProcedure, Use
 from bascule_workers.activities.common import WAIT_SECONDS, JobRunner
 from bascule_workers.activities.dr_drills import DrillProbes
 from bascule_workers.activities.drill_restores import DrillPorts, demand_environment_secret
-from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.dr_drills import ProbeReport, ProbeRequest
 from bascule_workers.errors import JobLostError, StepFailedError, StepTimedOutError
 from bascule_workers.in_step import conditions
 from bascule_workers.messages import Done, NotYet
-from bascule_workers.plans import drill_jobs, drill_probes, gates
+from bascule_workers.plans import asking_jobs, drill_jobs, drill_probes, gates
 from bascule_workers.plans.drill_probes import Cursor
 from bascule_workers.plans.outcomes import Running, Succeeded
 
@@ -46,8 +45,7 @@ class DrillProbeActivities(DrillProbes):
         self._ports = ports
         self._wait_seconds = wait_seconds
         self._now = now
-        logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
-        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings, logs)
+        self._jobs = JobRunner.of(ports)
 
     @activity.defn(name="dr_drill.probe")
     async def probe(self, request: ProbeRequest) -> Done[ProbeReport] | NotYet:
@@ -77,7 +75,7 @@ class DrillProbeActivities(DrillProbes):
     async def _progress(self, request: ProbeRequest, pod: str) -> str:
         if not pod:
             return ""
-        line = await self._ports.steps.log_tail(request.namespace, pod, gates.CONTAINER, lines=1)
+        line = await self._ports.steps.log_tail(request.namespace, pod, asking_jobs.CONTAINER, lines=1)
         return gates.progress(line)
 
     def _not_yet(self, request: ProbeRequest, reason: str, cursor: str = "", again_after: int = 0) -> NotYet:

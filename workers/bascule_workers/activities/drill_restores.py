@@ -15,7 +15,6 @@ from bascule_api.failures import FailureType
 from bascule_api.procedures import Use
 from bascule_workers.activities.common import WAIT_SECONDS, JobRunner, run_credentials
 from bascule_workers.activities.dr_drills import DrillRestores
-from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.dr_drills import DrillRequest, RemoveVeleroRequest, Restored, RestoreRequest, VeleroRequest
 from bascule_workers.errors import SecretMissingError, StepFailedError, WorkerError
 from bascule_workers.messages import Done, Left, NotYet
@@ -51,8 +50,7 @@ class DrillRestoreActivities(DrillRestores):
         self._ports = ports
         self._wait_seconds = wait_seconds
         self._now = now
-        logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
-        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings, logs)
+        self._jobs = JobRunner.of(ports)
 
     @activity.defn(name="dr_drill.restore")
     async def restore(self, request: RestoreRequest) -> Done[Restored] | NotYet:

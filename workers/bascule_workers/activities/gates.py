@@ -17,13 +17,12 @@ from bascule_api.fleets import Window
 from bascule_api.gates import Gate, Verdict
 from bascule_api.procedures import PinnedProcedure, SecurityProfile
 from bascule_workers.activities.common import WAIT_SECONDS, JobRunner
-from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.activities.patch_targets import PatchTargetPorts
 from bascule_workers.errors import StepFailedError, StepTimedOutError, TargetGoneError, TargetRefusedError, WorkerError
 from bascule_workers.in_step import conditions
 from bascule_workers.messages import Done, Left, NotYet
 from bascule_workers.patch_campaigns import GateReport, GateRequest, HttpCheckRequest, WindowRequest, WindowState
-from bascule_workers.plans import gates, nodes, windows
+from bascule_workers.plans import asking_jobs, gates, nodes, windows
 from bascule_workers.plans.gates import Cursor
 from bascule_workers.plans.measurements import Measurement
 from bascule_workers.plans.outcomes import Running
@@ -61,8 +60,7 @@ class GateActivities:
     def __init__(self, ports: PatchTargetPorts, wait_seconds: float = WAIT_SECONDS) -> None:
         self._ports = ports
         self._wait_seconds = wait_seconds
-        logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
-        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings, logs)
+        self._jobs = JobRunner.of(ports)
 
     @activity.defn(name="patch_campaign.window")
     async def window(self, request: WindowRequest) -> Done[WindowState] | NotYet:
@@ -110,7 +108,7 @@ class GateActivities:
         if not pod:
             return ""
         namespace = request.tenant.steps_namespace
-        return gates.progress(await self._ports.steps.log_tail(namespace, pod, gates.CONTAINER, lines=1))
+        return gates.progress(await self._ports.steps.log_tail(namespace, pod, asking_jobs.CONTAINER, lines=1))
 
     # Procedures
 

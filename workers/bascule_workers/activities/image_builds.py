@@ -10,7 +10,6 @@ from bascule_api import names
 from bascule_api.failures import FailureType
 from bascule_workers.activities.common import JobRunner, run_credentials
 from bascule_workers.activities.logins import logged_in
-from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.errors import (
     RegistryRefusedError,
     RegistryUnavailableError,
@@ -84,8 +83,7 @@ class ImageBuildActivities:
 
     def __init__(self, ports: ImageBuildPorts) -> None:
         self._ports = ports
-        logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
-        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings, logs)
+        self._jobs = JobRunner.of(ports)
 
     @activity.defn(name="image_build.resolve")
     async def resolve(self, request: ResolveRequest) -> Done[SourcePin] | NotYet:

@@ -13,7 +13,6 @@ from bascule_api.failures import FailureType
 from bascule_api.procedures import Placement
 from bascule_workers.activities.common import WAIT_SECONDS, JobRunner
 from bascule_workers.activities.draining import Draining
-from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.errors import (
     JobLostError,
     StepFailedError,
@@ -75,8 +74,7 @@ class PatchTargetActivities:
 
     def __init__(self, ports: PatchTargetPorts) -> None:
         self._ports = ports
-        logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
-        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings, logs)
+        self._jobs = JobRunner.of(ports)
 
     @activity.defn(name="patch_target.acquire")
     async def acquire(self, request: AcquireRequest) -> Done[Acquired] | NotYet:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from bascule_workers.adapters.api_server import ApiServer, JsonObject
 from bascule_workers.adapters.reflector import Reflector, whole
+from bascule_workers.adapters.shared_views import SharedViews
 from bascule_workers.errors import ApiUnavailableError
 
 LIST_SECONDS = 30.0
@@ -26,7 +27,6 @@ class SpaceView:
         self._tasks: list[asyncio.Task[None]] = []
         self._event = asyncio.Event()
         self._told: dict[str, tuple[float, str]] = {}
-        self.users = 0
 
     async def follow(self, paths: Mapping[str, str]) -> None:
         """Watch these kinds, by their paths, besides those that are watched already; returns with all listed."""
@@ -77,27 +77,11 @@ class DrillWatch:
     """The views of all drills' namespaces."""
 
     def __init__(self, api: ApiServer) -> None:
-        self._api = api
-        self._views: dict[str, SpaceView] = {}
+        self._views = SharedViews(lambda namespace: SpaceView(api, namespace), LINGER_SECONDS)
 
-    @asynccontextmanager
-    async def view(self, namespace: str) -> AsyncIterator[SpaceView]:
-        view = self._views.setdefault(namespace, SpaceView(self._api, namespace))
-        view.users += 1
-        try:
-            yield view
-        finally:
-            view.users -= 1
-            if view.users == 0:
-                asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, namespace, view)
+    def view(self, namespace: str) -> AbstractAsyncContextManager[SpaceView]:
+        return self._views.view(namespace)
 
     async def close(self) -> None:
         """Stop watching, and wait until the connections are given back."""
-        tasks = [task for view in self._views.values() for task in view.stop()]
-        self._views.clear()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _drop(self, namespace: str, view: SpaceView) -> None:
-        if view.users == 0 and self._views.get(namespace) is view:
-            del self._views[namespace]
-            view.stop()
+        await self._views.close()

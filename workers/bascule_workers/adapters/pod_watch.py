@@ -11,6 +11,7 @@ from bascule_api import names
 from bascule_workers.adapters.api_server import ApiServer, JsonObject
 from bascule_workers.adapters.changes import Changes
 from bascule_workers.adapters.reflector import Reflector, whole
+from bascule_workers.adapters.shared_views import SharedViews
 
 LINGER_SECONDS = 60.0
 """How long a namespace is watched after the last one has stopped waiting."""
@@ -26,10 +27,6 @@ class NamespaceView:
         jobs, pods = f"/apis/batch/v1/namespaces/{namespace}/jobs", f"/api/v1/namespaces/{namespace}/pods"
         self._jobs = Reflector(api, jobs, self._job_changed, read=whole, labels=names.LABEL_RUN)
         self._pods = Reflector(api, pods, self._pod_changed, read=whole, labels=names.LABEL_RUN)
-        self._tasks: list[asyncio.Task[None]] = []
-        self.users = 0
-
-    def start(self) -> None:
         self._tasks = [asyncio.create_task(reflector.run()) for reflector in (self._jobs, self._pods)]
 
     def stop(self) -> list[asyncio.Task[None]]:
@@ -69,38 +66,21 @@ class NamespaceView:
 
 
 class PodWatch:
-    """The views of all namespaces; each is watched while somebody waits there, and a little longer."""
+    """The views of all namespaces."""
 
     def __init__(self, api: ApiServer) -> None:
-        self._api = api
-        self._views: dict[str, NamespaceView] = {}
+        self._views = SharedViews(lambda namespace: NamespaceView(api, namespace), LINGER_SECONDS)
 
     @asynccontextmanager
     async def view(self, namespace: str) -> AsyncIterator[NamespaceView]:
-        """The current view of a namespace."""
-        view = self._views.get(namespace)
-        if view is None:
-            view = self._views[namespace] = NamespaceView(self._api, namespace)
-            view.start()
-        view.users += 1
-        try:
+        """The current view of a namespace, once everything there is listed."""
+        async with self._views.view(namespace) as view:
             await view.synced()
             yield view
-        finally:
-            view.users -= 1
-            if view.users == 0:
-                asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, namespace, view)
 
     async def close(self) -> None:
         """Stop watching, and wait until the connections are given back."""
-        tasks = [task for view in self._views.values() for task in view.stop()]
-        self._views.clear()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _drop(self, namespace: str, view: NamespaceView) -> None:
-        if view.users == 0 and self._views.get(namespace) is view:
-            del self._views[namespace]
-            view.stop()
+        await self._views.close()
 
 
 def is_of(pod: Mapping[str, Any], job: str, uid: str) -> bool:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from bascule_api.base import Duration, Parameters
+from bascule_api.base import Duration
 from bascule_api.dr_drill_specs import Probe
-from bascule_api.parameters import Parameter
-from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Resources, Retry, Template, Use
+from bascule_api.procedures import PinnedProcedure, Use
 from bascule_workers.dr_drills import ProbeRequest
 from bascule_workers.errors import StepFailedError
 from bascule_workers.messages import ProcedureRequest
-from bascule_workers.plans import drill_jobs, gates, measurements
+from bascule_workers.plans import asking_jobs, drill_jobs, gates, measurements
 from bascule_workers.plans.jobs import JobSettings, JobTraits
-
-LOST_LIMIT = 20
-"""How many Jobs of a probe may be lost."""
 
 
 def asking_job(request: ProbeRequest, settings: JobSettings) -> tuple[ProcedureRequest, JobTraits]:
@@ -24,7 +20,8 @@ def asking_job(request: ProbeRequest, settings: JobSettings) -> tuple[ProcedureR
     asks = {"namespace": request.namespace, "probe": request.probe.to_wire()}
     # An image or a node may be slow to come: the probe's own time begins when it can ask.
     seconds = request.probe.timeout.seconds + measurements.START_SECONDS
-    job = _job(request, _asker(settings), {"asks": json.dumps(asks, sort_keys=True)}, seconds)
+    asker = asking_jobs.asker("probe", Use.DR_DRILL_PROBE, settings, Duration("1h"))
+    job = asking_jobs.asking_job(request, asker, asks, seconds, drill_jobs.KEEP_SECONDS, request.namespace)
     return job, JobTraits(words=("probe",), depends_on={"probe": request.probe.name})
 
 
@@ -36,13 +33,7 @@ def attempt_job(
     if probe.procedure is None:
         raise StepFailedError(f"the probe {probe.name} is no Procedure's")
     seconds = min(procedure.spec.timeout.seconds, probe.timeout.seconds + measurements.START_SECONDS)
-    job = _job(request, procedure, probe.procedure.parameters, seconds)
-    secret = probe.procedure.environment_secret or ""
-    return job, drill_jobs.probe_traits(request, probe.name, cursor.attempts + 1, secret, request.recovery_point)
-
-
-def _job(request: ProbeRequest, procedure: PinnedProcedure, parameters: Parameters, seconds: int) -> ProcedureRequest:
-    return ProcedureRequest(
+    job = ProcedureRequest(
         run=request.run,
         tenant=request.tenant,
         step=request.step,
@@ -50,29 +41,12 @@ def _job(request: ProbeRequest, procedure: PinnedProcedure, parameters: Paramete
         job_attempt=request.job_attempt,
         namespace=request.namespace,
         procedure=procedure,
-        parameters=parameters,
+        parameters=probe.procedure.parameters,
         timeout_seconds=seconds,
         keep_seconds=drill_jobs.KEEP_SECONDS,
     )
-
-
-def _asker(settings: JobSettings) -> PinnedProcedure:
-    """The platform's own Procedure: `bascule_workers.in_step.probe` in the tools image."""
-    container = Container(
-        name=gates.CONTAINER,
-        image=settings.tools_image,
-        command=["python", "-m", "bascule_workers.in_step.probe"],
-        resources=Resources(requests={"cpu": "10m", "memory": "64Mi"}, limits={"memory": "1Gi"}),
-    )
-    spec = ProcedureSpec(
-        uses=[Use.DR_DRILL_PROBE],
-        parameters=[Parameter(name="asks", required=True)],
-        retry=Retry(attempts=LOST_LIMIT),
-        timeout=Duration("1h"),
-        template=Template(container=container),
-    )
-    # Not a hash of the above: Jobs of before an upgrade are still this run's.
-    return PinnedProcedure(name="bascule-probe", generation=1, hash="bascule-probe-1", spec=spec)
+    secret = probe.procedure.environment_secret or ""
+    return job, drill_jobs.probe_traits(request, probe.name, cursor.attempts + 1, secret, request.recovery_point)
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bascule_api import names
+from bascule_api.base import Duration
 from bascule_api.gates import Verdict
-from bascule_api.parameters import Parameter
-from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Resources, Retry, Template, Use
+from bascule_api.procedures import PinnedProcedure, Use
 from bascule_workers.messages import ProcedureRequest
 from bascule_workers.patch_campaigns import KEEP_SECONDS, GateRequest, HttpCheckRequest
-from bascule_workers.plans import credentials, measurements
+from bascule_workers.plans import asking_jobs, credentials, measurements
 from bascule_workers.plans.jobs import JobSettings, JobTraits, secret_volume
 from bascule_workers.plans.measurements import Measurement, Tally
 
-CONTAINER = "step"
+CONTAINER = asking_jobs.CONTAINER
 HTTP = "/run/bascule/http"
 SHOWN = 40
 """How often people are told, at most about, how a gate stands that asks by itself: each time is history."""
 LOOK_SECONDS = 15.0
-LOST_LIMIT = 20
-"""How many Jobs of a gate may be lost: campaigns drain nodes, theirs among them."""
 TEXT_LIMIT = 200
 
 
@@ -69,36 +67,8 @@ def check_job(request: HttpCheckRequest, address: str, settings: JobSettings) ->
 def _asking(
     request: GateRequest | HttpCheckRequest, asks: Mapping[str, Any], seconds: int, settings: JobSettings
 ) -> ProcedureRequest:
-    return ProcedureRequest(
-        run=request.run,
-        tenant=request.tenant,
-        step=request.step,
-        compensating=request.compensating,
-        note=request.note,
-        job_attempt=request.job_attempt,
-        procedure=_asker(settings),
-        parameters={"asks": json.dumps(asks, sort_keys=True)},
-        timeout_seconds=seconds,
-        keep_seconds=KEEP_SECONDS,
-    )
-
-
-def _asker(settings: JobSettings) -> PinnedProcedure:
-    """The platform's own Procedure: `bascule_workers.in_step.gate` in the tools image."""
-    container = Container(
-        name=CONTAINER,
-        image=settings.tools_image,
-        command=["python", "-m", "bascule_workers.in_step.gate"],
-        resources=Resources(requests={"cpu": "10m", "memory": "64Mi"}, limits={"memory": "1Gi"}),
-    )
-    spec = ProcedureSpec(
-        uses=[Use.PATCH_CAMPAIGN_GATE],
-        parameters=[Parameter(name="asks", required=True)],
-        retry=Retry(attempts=LOST_LIMIT),
-        template=Template(container=container),
-    )
-    # Not a hash of the above: Jobs of before an upgrade are still this run's.
-    return PinnedProcedure(name="bascule-gate", generation=1, hash="bascule-gate-1", spec=spec)
+    asker = asking_jobs.asker("gate", Use.PATCH_CAMPAIGN_GATE, settings, Duration("30m"))
+    return asking_jobs.asking_job(request, asker, asks, seconds, KEEP_SECONDS)
 
 
 def _host(address: str) -> str:
