@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bascule_api.gates import Gate, Verdict
+from bascule_workers.in_step.clock import Clock
 from bascule_workers.in_step.contract import ExitCode, Report, Step, StepError, main
 from bascule_workers.in_step.http_client import NoAnswerError, Request, ask
 from bascule_workers.in_step.measuring import Asked, isolated, measured, status_text
@@ -26,14 +25,6 @@ PARAMETER = "asks"
 AUTHORIZATION = "authorization"
 ATTEMPT_SECONDS = 10.0
 """How long one request to a target may take."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Time; another in tests."""
-
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 def program(step: Step) -> Report:

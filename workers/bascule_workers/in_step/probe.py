@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 from bascule_api.dr_drill_specs import HttpProbe, Probe, TcpProbe
 from bascule_api.gates import Verdict
+from bascule_workers.in_step.clock import Clock
 from bascule_workers.in_step.conditions import ConditionError
 from bascule_workers.in_step.contract import ExitCode, Report, Step, StepError, main
-from bascule_workers.in_step.gate import ATTEMPT_SECONDS, PARAMETER, Clock
+from bascule_workers.in_step.gate import ATTEMPT_SECONDS, PARAMETER
 from bascule_workers.in_step.http_client import NoAnswerError, Request, ask
 from bascule_workers.in_step.measuring import ACCEPTED, isolated, judged_answer
 from bascule_workers.plans.measurements import Measurement

@@ -12,7 +12,8 @@ import pytest
 
 from bascule_api.base import Timeout
 from bascule_api.gates import Gate, HttpMeasure, PrometheusMeasure, Verdict
-from bascule_workers.in_step.gate import Clock, check_until, measure_gate
+from bascule_workers.in_step.clock import Clock
+from bascule_workers.in_step.gate import check_until, measure_gate
 from bascule_workers.plans.measurements import Measurement
 from tests.support.steps import StepRun
 from tests.support.web import Page, Web, vector, web

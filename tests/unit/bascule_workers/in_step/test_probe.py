@@ -16,8 +16,8 @@ import pytest
 from bascule_api.dr_drill_specs import Probe
 from bascule_api.gates import Verdict
 from bascule_workers.in_step import probe as asking
+from bascule_workers.in_step.clock import Clock
 from bascule_workers.in_step.contract import ExitCode, Step, StepError
-from bascule_workers.in_step.gate import Clock
 from bascule_workers.plans.measurements import Measurement
 
 PASS, FAIL = Measurement(Verdict.PASS, "status 200"), Measurement(Verdict.FAIL, "status 503")
