@@ -52,6 +52,8 @@ LONG_LOOK_SECONDS = 60.0
 GONE_SECONDS = 30.0
 """How long one call waits for a namespace to be gone."""
 GONE_POLL_SECONDS = 1.0
+"""Between two looks of the first call: people wait for it, and most namespaces are gone within seconds."""
+LONG_POLL_SECONDS = 5.0
 AGAIN_SECONDS = 2
 RECLAIM_SECONDS = 120
 """How long a namespace's volumes may outlive it before they are told as left."""
@@ -208,7 +210,7 @@ class DrillEnvironmentActivities(DrillEnvironments):
             before = drill_plans.Before(dict(counted.kinds), list(counted.held))
             return NotYet(reason="counted what there is", cursor=before.to_text(0))
         before = drill_plans.Before.of(request.cursor)
-        ending = await self._gone(request, run)
+        ending = await self._gone(request, run, LONG_POLL_SECONDS if before.deleted else GONE_POLL_SECONDS)
         deleted = ending.deleted or before.deleted
         # The deletion's time is the API server's: its clock may be ahead of ours.
         now = max(deleted, int(time.time()))
@@ -222,15 +224,14 @@ class DrillEnvironmentActivities(DrillEnvironments):
             return NotYet(reason=reason, cursor=before.to_text(deleted), again_after=AGAIN_SECONDS)
         return Done(value=done)
 
-    async def _gone(self, request: TeardownRequest, run: str) -> Ending:
-        """Ask for the deletion, and look now and then until it is over or the time is up."""
+    async def _gone(self, request: TeardownRequest, run: str, pause: float) -> Ending:
+        """Ask for the deletion, and look at every `pause` seconds until it is over or the time is up."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + GONE_SECONDS
-        deleted, pause = 0, GONE_POLL_SECONDS
+        deleted = 0
         while True:
             ending = await self._ports.spaces.delete(request.namespace, run)
             deleted = deleted or ending.deleted
             if ending.gone or loop.time() >= deadline:
                 return Ending(ending.gone, ending.held_by, deleted)
             await asyncio.sleep(pause)
-            pause = min(5.0, pause * 1.5)

@@ -36,7 +36,7 @@ COMMIT = "c" * 40
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LOOK_SECONDS", "LONG_LOOK_SECONDS", "GONE_SECONDS", "GONE_POLL_SECONDS"):
+    for name in ("LOOK_SECONDS", "LONG_LOOK_SECONDS", "GONE_SECONDS", "GONE_POLL_SECONDS", "LONG_POLL_SECONDS"):
         monkeypatch.setattr(module, name, 0.01)
 
 
@@ -246,6 +246,29 @@ async def test_a_namespace_that_is_held_is_told_until_somebody_lets_it_go(ground
     ground.spaces.let_go(DRILL.space)
     torn = await until_done(activities.teardown, request.model_copy(update={"cursor": held.cursor}))
     assert {item.kind: (item.before, item.after) for item in torn.searched}["ConfigMap"] == (1, 0)
+
+
+async def test_a_namespace_that_goes_is_looked_at_often_at_first(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activities = await prepared(ground, config_map())
+    await until_done(activities.apply, DRILL.apply(int(time.time())))
+    ground.spaces.hold(DRILL.space, "ConfigMap", "settings", "example.com/hold")
+    pauses = {"GONE_SECONDS": 0.3, "GONE_POLL_SECONDS": 0.0, "LONG_POLL_SECONDS": 0.4}
+    for name, seconds in pauses.items():
+        monkeypatch.setattr(module, name, seconds)
+    counted = await activities.teardown(DRILL.teardown())
+    assert isinstance(counted, NotYet)
+    assert counted.again_after == 0, "nothing but a count: the deletion follows at once"
+    request, looks = DRILL.teardown(), []
+    for _ in range(2):
+        request = request.model_copy(update={"cursor": counted.cursor})
+        ground.calls.clear()
+        counted = await activities.teardown(request)
+        assert isinstance(counted, NotYet)
+        looks.append(ground.calls.count("delete"))
+    assert looks[0] > 3
+    assert looks[1] == 2
 
 
 # Isolation
