@@ -27,6 +27,12 @@ REPORTS_LIMIT = 1_000
 """Reports of all batches of a wave, about: each is some six events of the campaign's history."""
 LEAST_REPORTS = 8
 """Of each batch, about, however many there are."""
+FIRST_REPORTS = 2
+"""That a batch may make before anything has ended, besides the one that it is about to make."""
+SMALL_BATCH = 10
+"""Targets up to which a batch tells each phase of each of them: some twelve at each, if everything goes wrong there."""
+REPORTS_OF_PHASE = 2
+"""One of its beginning, and one of what comes into its way."""
 
 
 def wave_step(wave: str) -> str:
@@ -148,6 +154,16 @@ def reports_of_batch(targets_of_wave: int) -> int:
     """About how many reports each batch of a wave may make, so that the campaign's history stays small."""
     batches = -(-targets_of_wave // BATCH_LIMIT) or 1
     return max(LEAST_REPORTS, REPORTS_LIMIT // batches)
+
+
+def reports_so_far(targets: int, reports: int, over: int, phases: int) -> float:
+    """How many reports a batch of so many targets may have made by now, of about `reports` in all.
+
+    `over` of its targets are over, and `phases` have begun at all of them together. A wave has few small batches,
+    however large it is: so these may tell each phase besides.
+    """
+    told = REPORTS_OF_PHASE * phases if targets <= SMALL_BATCH else 0
+    return FIRST_REPORTS + told + reports * over / targets
 
 
 def allowed_failures(spec: PatchCampaignSpec, total: int) -> int:

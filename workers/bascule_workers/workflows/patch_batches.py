@@ -47,10 +47,11 @@ class PatchBatchWorkflow(Repeating):
         self._cancelled = False
         self._changed: dict[int, AtTarget] = {}
         self._urgent = False
+        self._phases = 0
         self._sent = 0
         self._sent_urgently = 0
         for at in self.targets:
-            at.changed = self._note
+            at.changed = self._begun
             at.recorded = self._record
         self._recorded: list[str] = []
 
@@ -124,6 +125,10 @@ class PatchBatchWorkflow(Repeating):
 
     # Reports
 
+    def _begun(self, at: AtTarget) -> None:
+        self._phases += 1
+        self._note(at)
+
     def _note(self, at: AtTarget) -> None:
         self._changed[at.index] = at
         self._urgent = self._urgent or at.phase == TargetPhase.FAILED or bool(at.failing)
@@ -154,8 +159,8 @@ class PatchBatchWorkflow(Repeating):
 
     def _may_report(self, begun: float) -> bool:
         over = sum(at.phase in OVER for at in self.targets)
-        share = self.batch.reports * over / len(self.targets)
-        return self._sent <= 2 + share + (workflow.time() - begun) / SLOW_REPORTS
+        bearable = plans.reports_so_far(len(self.targets), self.batch.reports, over, self._phases)
+        return self._sent <= bearable + (workflow.time() - begun) / SLOW_REPORTS
 
     async def _send(self) -> None:
         self._sent += 1

@@ -93,3 +93,14 @@ def test_a_batch_gets_what_it_needs_of_the_campaign() -> None:
 def test_many_batches_report_less_often_each() -> None:
     assert plans.reports_of_batch(3) == 1_000
     assert plans.reports_of_batch(5_000) == 10
+
+
+def test_a_small_batch_may_tell_each_phase_besides_and_a_large_one_may_not() -> None:
+    reports = plans.reports_of_batch(3)
+    assert [plans.reports_so_far(1, reports, 0, phases) for phases in range(3)] == [2, 4, 6]
+    assert plans.reports_so_far(plans.SMALL_BATCH, reports, 0, 9) == 20
+    assert plans.reports_so_far(plans.SMALL_BATCH + 1, reports, 0, 9) == 2
+
+
+def test_what_a_batch_may_report_grows_with_the_targets_that_are_over() -> None:
+    assert [plans.reports_so_far(50, 10, over, 600) for over in (0, 25, 50)] == [2, 7, 12]
