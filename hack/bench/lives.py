@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hack.bench.cluster_api import ClusterApi, Json
+from hack.bench.watches import Watch
 
 _POLL_SECONDS = 0.05
 
@@ -52,18 +53,13 @@ def never(body: Json) -> bool:
     return False
 
 
-class Lives:
+class Lives(Watch):
     """Keeps a watch on a list of the API, and notes when it saw what."""
 
     def __init__(self, api: ClusterApi, path: str, over: Callable[[Json], bool] = never) -> None:
-        self._api, self._path, self._over = api, path, over
+        super().__init__(api, path)
+        self._over = over
         self.seen: dict[str, Life] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Lives:
-        version = (await self._api.request("GET", self._path, query={"limit": "1"}))["metadata"]["resourceVersion"]
-        self._task = asyncio.create_task(self._run(version))
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._task is not None:
@@ -71,15 +67,6 @@ class Lives:
             # What ended it early was told to whoever waited.
             with suppress(asyncio.CancelledError, RuntimeError):
                 await self._task
-
-    async def _run(self, version: str) -> None:
-        while True:
-            # The API server ends a watch that falls behind; what follows is served from where it ended.
-            async for kind, body in self._api.watch(self._path, version):
-                if kind == "ERROR":
-                    raise RuntimeError(f"the watch cannot go on: {body.get('message')}")
-                version = body["metadata"]["resourceVersion"]
-                self.note(kind, body, time.time())
 
     def note(self, kind: str, body: Json, now: float) -> None:
         """Take one event of the watch."""
@@ -100,8 +87,7 @@ class Lives:
         """Wait until that holds of those with this prefix. Raises RuntimeError when it takes too long."""
         deadline = time.monotonic() + patience
         while not done(self.named(prefix)):
-            if self._task is not None and self._task.done():
-                await self._task
+            await self.demand()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"after {patience:.0f} s still not: {what}")
             await asyncio.sleep(_POLL_SECONDS)

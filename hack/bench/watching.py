@@ -10,6 +10,7 @@ from typing import Any
 
 from hack.bench.cluster_api import BUILDS, ClusterApi, Json
 from hack.bench.figures import visible
+from hack.bench.watches import Watch
 
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Rejected")
 
@@ -34,35 +35,17 @@ class Seen:
     shown: tuple[Any, ...] = ()
 
 
-class Watcher:
+class Watcher(Watch):
     """Keeps a watch on the namespace and notes when it saw what."""
 
     def __init__(self, api: ClusterApi, namespace: str) -> None:
-        self._api = api
-        self._path = BUILDS.format(namespace=namespace)
+        super().__init__(api, BUILDS.format(namespace=namespace))
         self.seen: dict[str, Seen] = {}
-        self.interruptions = 0
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Watcher:
-        version = (await self._api.request("GET", self._path, query={"limit": "1"}))["metadata"]["resourceVersion"]
-        self._task = asyncio.create_task(self._run(version))
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self, version: str) -> None:
-        while True:
-            # The API server ends a watch that falls behind; what follows is served from where it ended.
-            async for kind, body in self._api.watch(self._path, version):
-                if kind == "ERROR":
-                    raise RuntimeError(f"the watch cannot go on: {body.get('message')}")
-                version = body["metadata"]["resourceVersion"]
-                self.note(kind, body, time.time())
-            self.interruptions += 1
 
     def note(self, kind: str, body: Json, now: float) -> None:
         """Take one event of the watch."""
@@ -92,9 +75,7 @@ class Watcher:
         """Wait until that holds of the ImageBuilds with this prefix. False when it took too long."""
         deadline = time.monotonic() + patience
         while not done(self.named(prefix)):
-            if self._task is not None and self._task.done():
-                await self._task
-                raise RuntimeError("the watch ended")
+            await self.demand()
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(0.1)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from bascule_api import names
-from bascule_api.base import ApiModel
 from bascule_api.dr_drills import DRDrillInput, DRDrillUndoInput
 from bascule_api.failures import FailureType
 from bascule_operator.store import Key
@@ -16,9 +15,9 @@ from bascule_workers.dr_drills import ProbeReport
 from bascule_workers.errors import StepFailedError
 from tests.reconcilers.conftest import Lab, condition, ready
 from tests.support.drills import DISASTER, PLAN, Drilled
+from tests.support.histories import input_of
 
 Json = dict[str, Any]
-M = TypeVar("M", bound=ApiModel)
 SLOW = ProbeReport(passed=True, at=DISASTER + 1260)
 """Passed six minutes after the objective."""
 
@@ -39,17 +38,6 @@ async def served(lab: Lab, world: Drilled) -> Lab:
     await lab.until_reason(Key("Tenant", "", lab.tenant), "NamespaceRegistered")
     await lab.start_real_worker(world)
     return lab
-
-
-async def input_of(lab: Lab, workflow_id: str, model: type[M]) -> M:
-    """What a workflow was started with, as Temporal keeps it."""
-    client = await lab.client()
-    async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
-        payloads = event.workflow_execution_started_event_attributes.input.payloads
-        [message] = await client.data_converter.decode(list(payloads), [model])
-        assert isinstance(message, model)
-        return message
-    raise AssertionError("a workflow without a first event")
 
 
 def workflow_of(body: Json, number: int = 0) -> str:
@@ -102,7 +90,7 @@ async def test_a_drill_that_meets_its_objectives_is_ready_with_its_figures(serve
     assert (drill["namespace"], drill["searched"][0]) == (space_of(body), {"kind": "Pod", "before": 2, "after": 0})
     assert held(body) == [(1, "Met", "ObjectivesMet")]
     assert status["history"][0]["summary"] == "Met: RTO 4m12s, RPO 7m"
-    message = await input_of(served, workflow_of(body), DRDrillInput)
+    message = await input_of(await served.client(), workflow_of(body), DRDrillInput)
     assert (message.tenant_namespaces, message.quota, message.history) == ([served.namespace], {"pods": "5"}, [])
     assert set(message.procedures) == {"scripted-restore", "scripted-query"}
     assert await told(served, "Normal", "DrillMet")
@@ -132,7 +120,7 @@ async def test_a_restore_that_fails_fails_the_run_and_the_next_drill_knows_of_it
     body = await until_over(served, key, 2)
     assert held(body) == [(2, "Met", "ObjectivesMet"), (1, "Missed", "RestoreFailed")]
     assert (body["status"]["drill"]["namespace"], ready(body)["status"]) == (space_of(body, 2), "True")
-    message = await input_of(served, workflow_of(body, 2), DRDrillInput)
+    message = await input_of(await served.client(), workflow_of(body, 2), DRDrillInput)
     assert [(past.number, past.verdict) for past in message.history] == [(1, "Missed")]
 
 
@@ -172,7 +160,7 @@ async def test_a_drill_that_temporal_ended_is_torn_down_by_an_undo(served: Lab, 
     body = await served.until(
         key, lambda found: found["status"].get("compensation", {}).get("state") == "Succeeded", "was torn down"
     )
-    undo = await input_of(served, f"{workflow_of(body)}/undo/1", DRDrillUndoInput)
+    undo = await input_of(await served.client(), f"{workflow_of(body)}/undo/1", DRDrillUndoInput)
     assert (undo.abandoned, undo.final) == (True, False)
     assert (body["status"]["phase"], ready(body)["reason"]) == ("Failed", "RunLost")
     # It had told what it measured before it was ended.

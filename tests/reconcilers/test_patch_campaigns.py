@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from bascule_api.base import ApiModel
 from bascule_api.patch_campaigns import PatchCampaignInput, PatchCampaignUndoInput
 from bascule_operator.store import Key
 from tests.reconcilers.conftest import Lab, condition, ready
+from tests.support.histories import input_of
 
 Json = dict[str, Any]
-M = TypeVar("M", bound=ApiModel)
 ALWAYS = {"compensation": {"onDelete": "Always"}}
 GATED = {"waves": [{"name": "canary", "size": 1}, {"name": "fleet", "approval": {"required": True}}]}
-
-
-async def input_of(lab: Lab, workflow_id: str, model: type[M]) -> M:
-    """What a workflow was started with, as Temporal keeps it."""
-    client = await lab.client()
-    async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
-        payloads = event.workflow_execution_started_event_attributes.input.payloads
-        [message] = await client.data_converter.decode(list(payloads), [model])
-        assert isinstance(message, model)
-        return message
-    raise AssertionError("a workflow without a first event")
 
 
 def workflow_of(body: Json, number: int = 0) -> str:
@@ -55,7 +43,7 @@ async def test_a_campaign_runs_and_says_what_it_patched(served: Lab) -> None:
     assert status["effects"]["nodeSelector"] == {"test-tenant": served.tenant}
     assert status["effects"]["rollback"]["procedure"] == "scripted-rollback"
     assert await served.runs() == [workflow_of(body)]
-    message = await input_of(served, workflow_of(body), PatchCampaignInput)
+    message = await input_of(await served.client(), workflow_of(body), PatchCampaignInput)
     assert (message.node_selector, message.continues) == ({"test-tenant": served.tenant}, [])
     assert set(message.procedures) == {"scripted-patch", "scripted-rollback"}
 
@@ -68,7 +56,7 @@ async def test_a_request_after_a_failure_goes_on_where_it_stopped(served: Lab) -
     await served.annotate(key, requested_at="again")
     await served.until(key, lambda found: found["status"]["run"]["number"] == 2, "ran again")
     again = await served.until_phase(key, "Failed")
-    message = await input_of(served, workflow_of(again, 2), PatchCampaignInput)
+    message = await input_of(await served.client(), workflow_of(again, 2), PatchCampaignInput)
     assert [(run.number, run.workflow_id) for run in message.continues] == [(1, workflow_of(body, 1))]
     assert ("PatchCampaign", "TargetFailed") in await events(served)
 
@@ -78,7 +66,7 @@ async def test_a_request_after_a_success_patches_everything_again(served: Lab) -
     body = await served.until_phase(key, "Succeeded")
     await served.annotate(key, requested_at="again")
     again = await served.until(key, lambda found: len(found["status"].get("history", [])) == 2, "ran again")
-    message = await input_of(served, workflow_of(body, 2), PatchCampaignInput)
+    message = await input_of(await served.client(), workflow_of(body, 2), PatchCampaignInput)
     assert message.continues == []
     assert standing(again) == [(2, 4), (1, 4)]
 
@@ -88,7 +76,7 @@ async def test_an_edited_campaign_continues_nothing(served: Lab) -> None:
     body = await served.until_phase(key, "Failed")
     await served.campaign(behaviour="succeed")
     done = await served.until_phase(key, "Succeeded")
-    message = await input_of(served, workflow_of(body, 2), PatchCampaignInput)
+    message = await input_of(await served.client(), workflow_of(body, 2), PatchCampaignInput)
     assert (message.continues, done["status"]["run"]["trigger"]) == ([], "Revision")
 
 
@@ -116,7 +104,7 @@ async def test_what_finished_runs_patched_is_rolled_back_where_deletion_says_so(
     body = await served.until_phase(key, "Succeeded")
     await served.delete(key)
     await served.until_gone(key)
-    undo = await input_of(served, f"{workflow_of(body)}/undo/1", PatchCampaignUndoInput)
+    undo = await input_of(await served.client(), f"{workflow_of(body)}/undo/1", PatchCampaignUndoInput)
     assert (undo.undo, undo.final, undo.abandoned) == (True, True, False)
     assert [(patched.run, patched.count) for patched in undo.effects.standing] == [(1, 4)]
     assert undo.workflow_id == workflow_of(body)
@@ -128,13 +116,13 @@ async def test_a_run_that_temporal_ended_is_undone_and_nothing_of_it_is_continue
     body = await served.until(key, lambda found: found["status"].get("targets", {}).get("patched") == 1, "patched")
     await (await served.client()).get_workflow_handle(workflow_of(body)).terminate("by hand")
     lost = await served.until_reason(key, "RunLost")
-    undo = await input_of(served, f"{workflow_of(body)}/undo/1", PatchCampaignUndoInput)
+    undo = await input_of(await served.client(), f"{workflow_of(body)}/undo/1", PatchCampaignUndoInput)
     assert (undo.undo, undo.abandoned, undo.effects.standing) == (True, True, [])
     assert standing(lost) == []
     await served.annotate(key, requested_at="again")
     await served.until(key, lambda found: found["status"]["run"]["number"] == 2, "ran again")
     await served.until(key, lambda found: bool(found["status"]["run"].get("runId")), "started again")
-    assert (await input_of(served, workflow_of(body, 2), PatchCampaignInput)).continues == []
+    assert (await input_of(await served.client(), workflow_of(body, 2), PatchCampaignInput)).continues == []
 
 
 async def test_a_tenant_whose_nodes_change_in_mid_run_changes_nothing_for_that_run(served: Lab) -> None:
@@ -145,7 +133,7 @@ async def test_a_tenant_whose_nodes_change_in_mid_run_changes_nothing_for_that_r
     assert ready(body)["reason"] == "Progressing"
     await (await served.client()).get_workflow_handle(workflow_of(body)).terminate("by hand")
     await served.until_reason(key, "RunLost")
-    undo = await input_of(served, f"{workflow_of(body)}/undo/1", PatchCampaignUndoInput)
+    undo = await input_of(await served.client(), f"{workflow_of(body)}/undo/1", PatchCampaignUndoInput)
     assert undo.node_selector == {"test-tenant": served.tenant}
     await served.annotate(key, requested_at="again")
     assert ready(await served.until_reason(key, "TargetsForbidden"))["status"] == "False"

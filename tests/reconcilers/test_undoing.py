@@ -20,6 +20,7 @@ from bascule_operator import apply
 from bascule_operator.connections.kube import Kube
 from bascule_operator.store import Key
 from tests.reconcilers.conftest import Lab, condition, ready
+from tests.support.histories import input_of
 from tests.support.scripted_builds import digest
 
 ALWAYS = {"compensation": {"onDelete": "Always"}}
@@ -37,14 +38,7 @@ def workflow_of(body: Body) -> str:
 
 
 async def undo_input(lab: Lab, workflow_id: str) -> ImageBuildUndoInput:
-    """What the undo workflow was started with, as Temporal keeps it."""
-    client = await lab.client()
-    async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
-        payloads = event.workflow_execution_started_event_attributes.input.payloads
-        [message] = await client.data_converter.decode(list(payloads), [ImageBuildUndoInput])
-        assert isinstance(message, ImageBuildUndoInput)
-        return message
-    raise AssertionError("a workflow without a first event")
+    return await input_of(await lab.client(), workflow_id, ImageBuildUndoInput)
 
 
 async def reset(lab: Lab, body: Body) -> str:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from bascule_api import names
 from bascule_api.patch_campaign_status import PatchCampaignEffects, WaveState
 from bascule_api.patch_campaigns import PatchCampaignInput, PatchCampaignResult, PatchCampaignUndoInput
-from bascule_api.progress import Progress, UndoResult
 from bascule_workers.plans.nodes import Node
 from bascule_workers.plans.outcomes import Outcome, Running, Succeeded
 from tests.support.campaigns import PATCH, PROCEDURES, ROLLBACK
 from tests.support.fake_nodes import FakeNodes
 from tests.support.fake_world import FakeSteps, World, secret
-from tests.support.runs import Runs, Told
+from tests.support.kind_runs import KindRuns, KindStory
+from tests.support.runs import Runs
 
 LABELS = {"tenant": "acme", "role": "web"}
 HOSTS = """
@@ -125,21 +122,8 @@ class Fleet(World):
 
 
 @dataclass(frozen=True)
-class Story:
+class Story(KindStory[PatchCampaignResult]):
     """How a campaign went."""
-
-    result: PatchCampaignResult
-    progress: list[Progress]
-    told: Told
-    failure_type: str
-
-    @property
-    def closed(self) -> str:
-        return self.told.closed
-
-    @property
-    def steps(self) -> dict[str, str]:
-        return {step.name: str(step.state) for step in self.result.steps}
 
     @property
     def waves(self) -> dict[str, WaveState]:
@@ -156,64 +140,11 @@ class Story:
         return records[-1] if records else None
 
 
-class Campaigns:
+class Campaigns(KindRuns[PatchCampaignResult, Story]):
     """Starts campaigns and waits for them."""
 
     def __init__(self, runs: Runs) -> None:
-        self.runs = runs
-        self.env = runs.env
-
-    async def start(self, campaign: PatchCampaignInput) -> WorkflowHandle[Any, PatchCampaignResult]:
-        return await self.env.client.start_workflow(
-            "PatchCampaign",
-            campaign,
-            id=names.workflow_id("PatchCampaign", campaign.run.uid, campaign.run.number),
-            task_queue=names.task_queue("acme"),
-            result_type=PatchCampaignResult,
-        )
-
-    async def carried_out(self, campaign: PatchCampaignInput) -> Story:
-        return await self.story(await self.start(campaign))
-
-    async def story(self, handle: WorkflowHandle[Any, PatchCampaignResult], seconds: float = 120) -> Story:
-        failure_type = ""
-        try:
-            async with asyncio.timeout(seconds):
-                await handle.result()
-        except WorkflowFailureError as error:
-            failure_type = getattr(error.cause, "type", "") or ""
-        latest = self.env.client.get_workflow_handle(handle.id)
-        told = await self.runs.told(latest)
-        memos = told.memos
-        progress = [Progress.model_validate(memo[names.MEMO_PROGRESS]) for memo in memos if names.MEMO_PROGRESS in memo]
-        [result] = [memo[names.MEMO_RESULT] for memo in memos if names.MEMO_RESULT in memo]
-        return Story(PatchCampaignResult.model_validate(result), progress, told, failure_type)
-
-    async def until(
-        self, handle: WorkflowHandle[Any, Any], holds: Callable[[Progress], object], seconds: float = 60
-    ) -> Progress:
-        """Wait until the run has told something that holds. Server time passes meanwhile."""
-        async with asyncio.timeout(seconds):
-            while True:
-                told = await self.runs.told(self.env.client.get_workflow_handle(handle.id))
-                found = [memo[names.MEMO_PROGRESS] for memo in told.memos if names.MEMO_PROGRESS in memo]
-                if found and holds(progress := Progress.model_validate(found[-1])):
-                    return progress
-                await asyncio.sleep(0.05)
-
-    async def undo(self, undo: PatchCampaignUndoInput) -> WorkflowHandle[Any, UndoResult]:
-        return await self.env.client.start_workflow(
-            names.undo_workflow("PatchCampaign"),
-            undo,
-            id=names.undo_workflow_id("PatchCampaign", undo.run.uid, undo.run.number, undo.attempt),
-            task_queue=names.task_queue("acme"),
-            result_type=UndoResult,
-        )
-
-    async def undone(self, undo: PatchCampaignUndoInput) -> UndoResult:
-        handle = await self.undo(undo)
-        async with asyncio.timeout(120):
-            return await handle.result()
+        super().__init__(runs, "PatchCampaign", PatchCampaignResult, Story)
 
 
 def undo_of(campaign: PatchCampaignInput, **changes: Any) -> PatchCampaignUndoInput:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from bascule_api import names
 from bascule_api.conditions import CompensationState, Phase
@@ -16,7 +16,8 @@ from bascule_api.runs import CompensationStatus
 from bascule_api.tenants import Tenant
 from bascule_operator.decisions.subjects import Subject, parse
 from bascule_operator.decisions.views import Closed, Grounds, RunState, RunView
-from tests.support.bodies import AResource, a_body
+from tests.support.bodies import a_body
+from tests.support.run_subjects import AResourceWithRuns
 from tests.support.subjects import NOW, tenant
 
 Json = dict[str, Any]
@@ -87,35 +88,12 @@ def grounds(of: Tenant | None = None) -> Grounds:
 
 
 @dataclass(frozen=True)
-class ADrill(AResource):
+class ADrill(AResourceWithRuns):
     """A DRDrill under construction; every method returns another one."""
 
+    kind: ClassVar[str] = "DRDrill"
+    compensated: ClassVar[str] = "Succeeded"
     body: Json = field(default_factory=lambda: a_body(UID, spec()))
-
-    def running(self, number: int = 1, run_id: str = "run-1", **changes: Any) -> ADrill:
-        """Its intent is written, and its run may have been seen."""
-        run = {
-            "number": number, "revision": revision_of(self.body["spec"]), "trigger": "Revision", "tenant": "acme",
-            "temporalNamespace": "acme", "workflowId": names.workflow_id("DRDrill", UID, number),
-            "startedAt": "2026-11-22T11:50:00Z",
-        } | ({"runId": run_id} if run_id else {})  # fmt: skip
-        return self.saying(phase="Running", run=run | changes, handled=self.body.get("status", {}).get("handled", {}))
-
-    def finished(self, phase: Phase = Phase.SUCCEEDED, compensation: str = "Succeeded", **changes: Any) -> ADrill:
-        """The run that it has is over."""
-        run = self.body["status"]["run"] | {"outcome": str(phase), "finishedAt": "2026-11-22T11:55:00Z"} | changes
-        past = {name: run[name] for name in ("number", "revision", "trigger")} | {"phase": str(phase)}
-        history = [past, *self.body["status"].get("history", [])]
-        return self.saying(phase=str(phase), run=run, compensation={"state": compensation}, history=history)
-
-    def undoing(self, scope: str = "Run", attempt: int = 1) -> ADrill:
-        """Its last run is over, and an undo workflow goes on."""
-        number = self.body["status"]["run"]["number"]
-        undo = {
-            "state": "Running", "attempt": attempt, "scope": scope, "runId": "undo-1",
-            "workflowId": names.undo_workflow_id("DRDrill", UID, number, attempt),
-        }  # fmt: skip
-        return self.saying(compensation=undo)
 
     @property
     def subject(self) -> Subject:

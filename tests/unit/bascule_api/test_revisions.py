@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import Field
 
 from bascule_api import revisions
-from bascule_api.image_builds import REVISION_FIELDS, Build, ImageBuildSpec
+from bascule_api.image_builds import REVISION_FIELDS, ImageBuildSpec
 from tests.support.bodies import Change, Golden
 
 GOLDEN = Golden.read(Path(__file__).parent / "golden_revisions.json", ImageBuildSpec, REVISION_FIELDS)
 revision, spec = GOLDEN.revision, GOLDEN.spec
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in GOLDEN.cases])
-def test_revisions_of_every_release_stay(case: dict[str, Any]) -> None:
-    assert revision(case["spec"]) == case["revision"]
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in GOLDEN.cases])
-def test_a_release_that_adds_defaulted_fields_changes_no_revision(case: dict[str, Any]) -> None:
-    class NewerBuild(Build):
-        network: str = "none"
-        """Added by a later release."""
-
-    class NewerSpec(ImageBuildSpec):
-        build: NewerBuild = NewerBuild()
-        attestations: list[str] = Field(default=["slsa"])
-
-    newer = NewerSpec.model_validate(case["spec"])
-    assert revisions.revision(newer, (*REVISION_FIELDS, "attestations")) == case["revision"]
-
-
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda s: s.update(suspend=True), id="suspended"),
-        pytest.param(lambda s: s.update(timeout="5h"), id="another timeout of the run"),
-        pytest.param(lambda s: s.update(compensation={"onDelete": "Always"}), id="another way to compensate"),
-        pytest.param(lambda s: s.update(schedule={"cron": "0 3 * * *"}), id="a schedule"),
-        pytest.param(lambda s: s.update(unheardOf={"a": 1}), id="a field that this version does not know"),
         pytest.param(lambda s: s["build"].update(timeout="30m"), id="1800s written as 30m"),
         pytest.param(lambda s: s["source"]["git"].update(path=""), id="a default written out"),
         pytest.param(lambda s: s["publish"].update(approval={"required": False, "timeout": "1d"}), id="24h as 1d"),
