@@ -81,6 +81,8 @@ class FakeSteps:
     jobs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     finished: dict[str, Outcome] = field(default_factory=dict)
     stopped: list[bool] = field(default_factory=list)
+    stopped_in: list[str] = field(default_factory=list)
+    """Namespaces whose Jobs were to be stopped, one per call."""
 
     async def run(self, job: Mapping[str, Any], *, known_note: str, limit_seconds: float) -> Outcome:
         name, labels = job["metadata"]["name"], job["metadata"]["labels"]
@@ -116,6 +118,7 @@ class FakeSteps:
     ) -> Stopped:
         async with self.troubles.around("stop"):
             self.stopped.append(finished_too)
+            self.stopped_in.append(namespace)
             self.looks.append("stop")
             kept = {
                 name: job

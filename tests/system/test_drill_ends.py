@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bascule_api import names
 from hack import installation
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
@@ -76,6 +77,25 @@ def test_deletion_ends_the_time_for_people_to_look_at_it(bascule: Cluster, owner
     assert body is not None
     assert (phase_of(body), figures(body)["verdict"], figures(body)["reason"]) == ("Waiting", "Missed", "ProbeFailed")
     assert drill.spaces == [f"namespace/{figures(body)['namespace']}"]
+
+    drill.delete()
+    drill.until_gone(300)
+
+    drill.assert_nothing_left()
+
+
+def test_a_restore_that_took_too_long_reaches_out_no_more_while_people_look(
+    bascule: Cluster, owner: TenantHandle
+) -> None:
+    spec = {"timeout": "3m", "keepFor": "2h"}
+    drill = PacedDrill(bascule, owner, restore_seconds=LONG, spec=spec).apply()
+    body = drill.until(lambda body: (body["status"].get("waitingFor") or {}).get("gate") == "keep", "kept", seconds=600)
+    assert steps_of(body)["restore"] == "Failed"
+    pods = json.loads(bascule.kubectl("get", "pods", "-n", figures(body)["namespace"], "-o", "json"))["items"]
+    labels = {pod["metadata"]["name"]: pod["metadata"]["labels"] for pod in pods}
+    running = {pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] not in ("Succeeded", "Failed")}
+    assert running, "what the manifests brought is there to look at"
+    assert [name for name in running if names.LABEL_EGRESS in labels[name] or names.LABEL_RUN in labels[name]] == []
 
     drill.delete()
     drill.until_gone(300)

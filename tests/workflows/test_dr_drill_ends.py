@@ -277,6 +277,8 @@ async def test_what_did_not_meet_its_objectives_is_kept_for_people(
     assert (told.phase, told.waiting.kind, "teardown" in drilled.play.steps) == (Phase.WAITING, WaitKind.SOAK, False)
     assert told.facts["drill"]["verdict"] in ("Missed", "Inconclusive")
     assert len(drilled.play.namespaces) == 1
+    assert drilled.steps.stopped_in == [*drilled.play.namespaces], "no pod may reach out of what is kept"
+    assert drilled.steps.stopped == [False], "logs of what is over stay"
 
     story = await drills.story(handle)
 
@@ -312,6 +314,45 @@ async def test_one_that_is_out_of_time_is_kept(drills: Drills, drilled: Drilled)
     story = await drills.carried_out(drill(keepFor="2d", timeout_seconds=600))
 
     assert (story.failure_type, story.drill.timeline.kept is None) == ("RunTimedOut", False)
+    assert_torn_down(drilled, story)
+
+
+async def test_jobs_are_stopped_before_a_drill_out_of_time_is_kept(drills: Drills, drilled: Drilled) -> None:
+    drilled.play.answers["restore"] = list(FOREVER)
+    drilled.troubles.before["stop"] = [ApiUnavailableError("the API server is away")] * 3
+
+    story = await drills.carried_out(drill(keepFor="2d", timeout_seconds=600))
+
+    assert drilled.steps.stopped_in == [story.drill.namespace]
+    assert (story.failure_type, story.drill.timeline.kept is None) == ("RunTimedOut", False)
+
+
+async def test_a_namespace_whose_jobs_cannot_be_stopped_is_not_kept(drills: Drills, drilled: Drilled) -> None:
+    fail_a_probe(drilled)
+    drilled.troubles.before["stop"] = [ApiUnavailableError("the API server is away") for _ in range(1000)]
+
+    story = await drills.carried_out(drill(keepFor="2d"))
+
+    assert (story.closed, *story.verdict) == ("COMPLETED", "Missed", "ProbeFailed")
+    assert story.drill.timeline.kept is None
+    assert story.drill.message.startswith("not kept: ")
+    assert "the API server is away" in story.drill.message
+    assert_torn_down(drilled, story)
+
+
+async def test_cancelled_while_its_jobs_are_stopped_a_drill_is_not_kept(drills: Drills, drilled: Drilled) -> None:
+    fail_a_probe(drilled)
+    hold = drilled.troubles.hold("stop")
+    handle = await drills.start(drill(keepFor="2000d"))
+    await hold.began.wait()
+    drilled.troubles.release_holds()
+    asyncio.get_running_loop().call_later(1, hold.let_go.set)
+    await handle.cancel(reason=names.CANCEL_DELETED)
+
+    story = await drills.story(handle)
+
+    assert (story.closed, *story.verdict) == ("COMPLETED", "Missed", "ProbeFailed")
+    assert story.drill.timeline.kept is None
     assert_torn_down(drilled, story)
 
 

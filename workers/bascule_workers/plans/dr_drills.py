@@ -23,7 +23,7 @@ from bascule_workers.dr_drills import (
     TeardownRequest,
     VeleroRequest,
 )
-from bascule_workers.messages import ReleaseRequest, SecretUse
+from bascule_workers.messages import ReleaseRequest, SecretUse, StopJobsRequest
 from bascule_workers.plans.progress import StepRecord
 
 PLAN, PROVISION, ISOLATE, APPLY, RESTORE = "plan", "provision", "isolate", "apply", "restore"
@@ -37,6 +37,8 @@ VELERO_SECONDS = 3600
 """How long a restore by Velero may take where the spec does not say."""
 LATEST = 253_402_300_799
 """The last second of the year 9999: no time that is told may be later."""
+STOP_SECONDS = 300
+"""How long it is tried to stop a drill's Jobs before its namespace is kept for people."""
 REPORT_SECONDS = 300
 """How long the report is tried: it changes nothing of what was measured."""
 
@@ -166,6 +168,11 @@ def probe_request(drill: DRDrillInput, probe: Probe, recovery_point: int, since:
 
 
 # The end
+
+
+def stop_request(drill: DRDrillInput) -> StopJobsRequest:
+    """The run's own Jobs, not those of the manifests."""
+    return StopJobsRequest(**common(drill, KEEP), compensating=True)
 
 
 def teardown_request(given: RunInput | UndoInput) -> TeardownRequest:

@@ -56,6 +56,8 @@ class DrillRecord:
     searched: list[SearchedKind] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     figures: DrillFigures | None = None
+    unkept: str = ""
+    """Why the namespace could not be kept for people."""
     report: str = ""
     report_repository: str = ""
 
@@ -71,8 +73,9 @@ class DrillRecord:
     def status(self) -> DrillStatus:
         seen = [probe.data_as_of for probe in self.probes.values() if probe.passed_at and probe.data_as_of]
         figures = self.figures or DrillFigures(recovery_point=moment(self.recovery_point))
+        message = shortened(f"not kept: {self.unkept}; {figures.message}") if self.unkept else figures.message
         return DrillStatus(
-            **figures.model_copy(update={"report": self.report or None}).model_dump(),
+            **figures.model_copy(update={"report": self.report or None, "message": message}).model_dump(),
             report_repository=self.report_repository,
             namespace=self.namespace,
             declared_at=moment(self.declared),

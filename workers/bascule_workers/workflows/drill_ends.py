@@ -16,11 +16,12 @@ with workflow.unsafe.imports_passed_through():
     from bascule_api.progress import PROGRESS_LIMIT, Progress, WaitingProgress
     from bascule_workers import version
     from bascule_workers.activities.dr_drills import DrillEnvironments, DrillReports
+    from bascule_workers.activities.runs import RunActivities
     from bascule_workers.dr_drills import DrillPlan, ReportRequest, TeardownRequest, TornDown
     from bascule_workers.messages import Done, Left, NotYet, StepRequest
     from bascule_workers.plans import dr_drills as plans
     from bascule_workers.plans import drill_progress, drill_verdicts, failures
-    from bascule_workers.plans.dr_drills import KEEP, PROVISION, REPORT, REPORT_SECONDS, TEARDOWN
+    from bascule_workers.plans.dr_drills import KEEP, PROVISION, REPORT, REPORT_SECONDS, STOP_SECONDS, TEARDOWN
     from bascule_workers.plans.drill_progress import DrillRecord, known
     from bascule_workers.plans.drill_verdicts import Measured
     from bascule_workers.plans.progress import StepRecord, message_of, size
@@ -33,6 +34,7 @@ CREDENTIALS = "delete the run's copies"
 NAMESPACE = "tear the drill's namespace down"
 VELERO = "delete the run's Restores of Velero"
 TOLD = "report"
+STOP_LIMIT = timedelta(seconds=STOP_SECONDS)
 LAST = (TEARDOWN, REPORT)
 """Steps that are carried out whatever comes."""
 
@@ -68,7 +70,10 @@ class DrillEnds(Run):
                 record.state = StepState.SKIPPED
         self.record.figures = drill_verdicts.figures(self._measured(outcome))
         if self._to_be_kept(outcome):
-            await self._kept(self.drill.spec.keep_for.seconds)
+            await self.finished(asyncio.create_task(self._stop_jobs()))
+            # A cancellation meanwhile was noticed by nobody.
+            if not self.record.unkept and self._to_be_kept(outcome):
+                await self._kept(self.drill.spec.keep_for.seconds)
         await super()._settle(outcome)
 
     def _measured(self, outcome: Phase) -> Measured:
@@ -89,6 +94,17 @@ class DrillEnds(Run):
         provisioned = self.steps[PROVISION].state == StepState.SUCCEEDED
         ended = outcome == Phase.CANCELLED or workflow.cancellation_reason() is not None
         return bool(self.drill.spec.keep_for.seconds) and provisioned and not met and not ended
+
+    async def _stop_jobs(self) -> None:
+        """End what still runs of the drill, above all a restore: its pod may reach out of the namespace, and nobody
+        waits for it. A namespace in which that cannot be done is not kept."""
+        bound = Bound(STOP_SECONDS, FailureType.STEP_TIMED_OUT)
+        try:
+            await self.repeated(
+                StepRecord(KEEP), RunActivities.stop_jobs, plans.stop_request(self.drill), STOP_LIMIT, bound
+            )
+        except Ended as ended:
+            self.record.unkept = ended.failure.message
 
     async def _kept(self, seconds: int) -> None:
         """Leave the namespace for people to look at. A cancellation ends that, and changes nothing of the outcome."""
@@ -193,7 +209,7 @@ class DrillEnds(Run):
         self.touch()
 
     def go_on(self, record: StepRecord) -> None:
-        if record.name not in LAST:
+        if record.name not in (KEEP, *LAST):
             super().go_on(record)
 
     def undone(self, name: str) -> None:
