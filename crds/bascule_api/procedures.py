@@ -262,7 +262,9 @@ class ProcedureSpec(ApiModel):
     parameters: Annotated[list[Parameter], Field(max_length=32, json_schema_extra=ATOMIC)] = []
     """What a resource may set."""
     results: Annotated[list[ResultDeclaration], Field(max_length=16, json_schema_extra=ATOMIC)] = []
-    """What the container reports."""
+    """What the container reports. Declare what something hangs on (`rebootRequired`, `recoveryPoint`, `backup`,
+    `dataAsOf`, `verdict`): if the pod of a step that ended well is gone before it can be asked, the step is carried out
+    again, within `retry.attempts`. What is not declared counts as not reported then."""
     tenants: Annotated[
         list[Annotated[str, StringConstraints(max_length=63)]], Field(max_length=500, json_schema_extra=ATOMIC)
     ] = ["*"]

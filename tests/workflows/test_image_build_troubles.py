@@ -7,9 +7,9 @@ import pytest
 from bascule_api import names
 from bascule_api.conditions import CompensationState, Phase
 from bascule_workers.errors import RegistryUnavailableError
-from bascule_workers.plans.outcomes import Failed, Lost, Running
+from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded
 from tests.support.fake_world import World, secret
-from tests.support.runs import CANDIDATES, REPOSITORY, Runs, image_build, procedure
+from tests.support.runs import CANDIDATES, REPOSITORY, RUN_IMAGE, Runs, image_build, procedure
 from tests.workflows.test_image_builds import nothing_is_left
 
 
@@ -44,6 +44,21 @@ async def test_a_build_that_was_lost_after_its_push_is_not_repeated(runs: Runs, 
         "pushed before the node died",
     )
     world.steps.script["build"] = [Lost("its node died")]
+
+    story = await runs.carried_out(build)
+
+    assert story.result.image is not None
+    assert story.result.image.digest == pushed
+    assert len([job for job in world.steps.jobs if "build" in job]) == 1
+
+
+async def test_of_a_build_whose_pod_is_gone_the_registry_tells_what_it_made(runs: Runs, world: World) -> None:
+    declared = {"results": [{"name": "digest"}], "retry": {"attempts": 1}, "securityProfile": "Build"}
+    buildah = procedure("buildah", "ImageBuild/build", **declared)
+    build = image_build(procedures={"buildah": buildah.to_wire(), "run-image": RUN_IMAGE.to_wire()})
+    mark = {names.IMAGE_RUN_ANNOTATION: names.run_of(build.run.uid, 1)}
+    pushed = world.registry.push(CANDIDATES, f"r-{build.run.uid}-1", mark, "pushed before its pod went")
+    world.steps.script["build"] = [Succeeded()]
 
     story = await runs.carried_out(build)
 

@@ -12,6 +12,7 @@ from temporalio.client import WorkflowHandle
 
 from bascule_api import names
 from bascule_api.conditions import Phase, WaitKind
+from bascule_api.procedures import ResultDeclaration
 from bascule_api.progress import Progress
 from bascule_codec import Keyring, data_converter
 from bascule_workers.activities import patch_targets
@@ -21,7 +22,7 @@ from bascule_workers.plans import patched
 from bascule_workers.plans.outcomes import Failed, Lost, Running, Succeeded
 from bascule_workers.workflows import calling
 from tests.support.campaign_runs import Campaigns, Fleet
-from tests.support.campaigns import campaign
+from tests.support.campaigns import PATCH, PROCEDURES, campaign
 from tests.support.temporal import serving_runs
 
 SOAK = [{"name": "canary", "size": 2, "maxParallel": 2, "soak": "1h"}, {"name": "fleet"}]
@@ -281,6 +282,20 @@ async def test_a_lost_job_is_carried_out_again(
 
     assert story.result.phase == Phase.SUCCEEDED
     assert len(fleet.steps.targets("patch")) == 4
+    fleet.assert_free()
+
+
+async def test_a_reboot_that_nobody_heard_is_due_is_asked_for_again(campaigns: Campaigns, fleet: Fleet) -> None:
+    declared = PATCH.spec.model_copy(update={"results": [ResultDeclaration(name="rebootRequired")]})
+    patch = PATCH.model_copy(update={"spec": declared})
+    fleet.steps.script["patch/node-000"] = [Succeeded()]
+    fleet.steps.results["patch"] = {"rebootRequired": "true"}
+
+    story = await campaigns.carried_out(campaign(procedures=PROCEDURES | {"patch": patch}))
+
+    assert story.result.phase == Phase.SUCCEEDED
+    assert fleet.steps.targets("patch").count("node-000") == 2
+    assert sorted(fleet.steps.targets("reboot")) == sorted(fleet.nodes.nodes)
     fleet.assert_free()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from bascule_api.failures import FailureType
@@ -84,8 +85,12 @@ class JobRunner:
         failure: FailureType,
         traits: JobTraits = PLAIN,
         limit_seconds: float = WAIT_SECONDS,
+        reads: Collection[str] = (),
     ) -> Running | tuple[Succeeded, Kept]:
         """Carry out the step, and keep its log.
+
+        `reads`: results that decide what follows. A Job that ended well and whose pod is gone counts as lost if its
+        Procedure declares one of them, since nobody knows what it was.
 
         Raises StepFailedError of the type `failure`, StepTimedOutError, JobLostError.
         """
@@ -104,6 +109,8 @@ class JobRunner:
                 raise StepFailedError(outcome.note)
             case Running():
                 return outcome
+            case Succeeded() if names := _untold(request, outcome, reads):
+                raise _forgotten(request, names)
             case Succeeded():
                 return outcome, await self._logs.keep(request, name, outcome.pod, secrets)
             case TimedOut():
@@ -172,6 +179,17 @@ def _lost(request: ProcedureRequest, lost: Lost) -> JobLostError | StepFailedErr
         return JobLostError(lost.reason)
     error = StepFailedError(f"lost its pod {request.job_attempt} times, the last time since {lost.reason}")
     error.abrupt = True
+    return error
+
+
+def _untold(request: ProcedureRequest, ended: Succeeded, reads: Collection[str]) -> list[str]:
+    return outcomes.untold(ended, [result.name for result in request.procedure.spec.results], reads)
+
+
+def _forgotten(request: ProcedureRequest, names: list[str]) -> JobLostError | StepFailedError:
+    error = _lost(request, Lost(f"its pod was gone before it could be asked for {' and '.join(names)}"))
+    # It did come to its end by itself: nothing has to be looked for that ended it.
+    error.abrupt = False
     return error
 
 

@@ -59,7 +59,9 @@ class DrillProbeActivities(DrillProbes):
         job, traits = drill_probes.asking_job(request, self._ports.job_settings)
         look = self._wait_seconds if request.note else min(self._wait_seconds, gates.LOOK_SECONDS)
         try:
-            outcome = await self._jobs.run(job, FailureType.STEP_FAILED, traits, limit_seconds=look)
+            outcome = await self._jobs.run(
+                job, FailureType.STEP_FAILED, traits, limit_seconds=look, reads=gates.RESULTS
+            )
         except StepTimedOutError as error:
             return Done(value=self._not_passed(f"could not be asked in time: {error}"), log=error.log)
         if isinstance(outcome, Running):
@@ -125,7 +127,9 @@ class DrillProbeActivities(DrillProbes):
         follows."""
         job, traits = drill_probes.attempt_job(request, procedure, cursor)
         try:
-            outcome = await self._jobs.run(job, FailureType.STEP_FAILED, traits, limit_seconds=seconds)
+            outcome = await self._jobs.run(
+                job, FailureType.STEP_FAILED, traits, limit_seconds=seconds, reads=("dataAsOf",)
+            )
         except (StepFailedError, StepTimedOutError, JobLostError) as error:
             return self._not_passed(str(error)), error.log
         if isinstance(outcome, Running):

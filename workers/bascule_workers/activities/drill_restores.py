@@ -64,7 +64,11 @@ class DrillRestoreActivities(DrillRestores):
         await self._lend_keys(request)
         try:
             outcome = await self._jobs.run(
-                request, FailureType.RESTORE_FAILED, drill_jobs.restore_traits(request), self._wait_seconds
+                request,
+                FailureType.RESTORE_FAILED,
+                drill_jobs.restore_traits(request),
+                self._wait_seconds,
+                reads=("recoveryPoint", "backup"),
             )
         except WorkerError as error:
             await self._take_keys_back(request)

@@ -84,7 +84,9 @@ class GateActivities:
         job, traits = gates.asking_job(request, self._ports.job_settings)
         look = gates.look_seconds(request, self._wait_seconds)
         try:
-            outcome = await self._jobs.run(job, FailureType.STEP_FAILED, traits, limit_seconds=look)
+            outcome = await self._jobs.run(
+                job, FailureType.STEP_FAILED, traits, limit_seconds=look, reads=gates.RESULTS
+            )
         except StepTimedOutError:
             message = f"no verdict within {request.timeout_seconds} s"
             return Done(value=GateReport(verdict=Verdict.INCONCLUSIVE, message=message))
@@ -135,7 +137,9 @@ class GateActivities:
         """One measurement, with its log's digest; NotYet while its Job goes on, or when it has to be made anew."""
         job, traits = gates.measuring_job(request, procedure, cursor)
         try:
-            outcome = await self._jobs.run(job, FailureType.GATE_FAILED, traits, limit_seconds=seconds)
+            outcome = await self._jobs.run(
+                job, FailureType.GATE_FAILED, traits, limit_seconds=seconds, reads=gates.RESULTS
+            )
         except (StepFailedError, StepTimedOutError) as error:
             if not error.retryable:
                 failed = error.type == FailureType.GATE_FAILED
@@ -165,7 +169,9 @@ class GateActivities:
         Raises StepFailedError of the type TargetNotReady when the time is up, TargetGoneError, TargetRefusedError.
         """
         job, traits = gates.check_job(request, await self._address(request), self._ports.job_settings)
-        outcome = await self._jobs.run(job, FailureType.TARGET_NOT_READY, traits, limit_seconds=self._wait_seconds)
+        outcome = await self._jobs.run(
+            job, FailureType.TARGET_NOT_READY, traits, limit_seconds=self._wait_seconds, reads=gates.RESULTS
+        )
         if isinstance(outcome, Running):
             return NotYet(reason=outcome.note)
         ended, log = outcome

@@ -39,6 +39,7 @@ from bascule_workers.plans import patch_targets as plans
 from bascule_workers.plans.jobs import JobSettings
 from bascule_workers.plans.nodes import Node, refusal
 from bascule_workers.plans.outcomes import Running
+from bascule_workers.plans.patch_campaigns import PATCH, ROLLBACK
 from bascule_workers.ports.logs import Logs
 from bascule_workers.ports.nodes import Nodes, TargetLeases
 from bascule_workers.ports.secrets import Objects
@@ -118,7 +119,9 @@ class PatchTargetActivities:
         node = await self._own_node(request) if request.node else None
         traits = plans.job_traits(request, node.addresses[0] if node and node.addresses else "")
         try:
-            outcome = await self._jobs.run(request, FailureType.STEP_FAILED, traits)
+            # Of a reboot it is enough that it was; a second one for what the first said would be one too many.
+            reads = ("rebootRequired",) if request.use in (PATCH, ROLLBACK) else ()
+            outcome = await self._jobs.run(request, FailureType.STEP_FAILED, traits, reads=reads)
         except (JobLostError, StepFailedError) as error:
             on_target = request.procedure.spec.placement == Placement.ON_TARGET
             if not (error.abrupt and on_target and request.boot_id):

@@ -8,12 +8,23 @@ from typing import Any
 
 from bascule_api.base import Duration
 from bascule_api.parameters import Parameter
-from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Resources, Retry, Template, Use
+from bascule_api.procedures import (
+    Container,
+    PinnedProcedure,
+    ProcedureSpec,
+    Resources,
+    ResultDeclaration,
+    Retry,
+    Template,
+    Use,
+)
 from bascule_workers.messages import ProcedureRequest, StepRequest
 from bascule_workers.plans.jobs import JobSettings
 
 CONTAINER = "step"
 """Whose log tells how it stands."""
+RESULTS = ("verdict",)
+"""What such a Job reports, besides a message."""
 LOST_LIMIT = 20
 """How many Jobs of one question may be lost: campaigns drain nodes, theirs among them."""
 
@@ -53,6 +64,7 @@ def asker(program: str, use: Use, settings: JobSettings, timeout: Duration) -> P
     spec = ProcedureSpec(
         uses=[use],
         parameters=[Parameter(name="asks", required=True)],
+        results=[ResultDeclaration(name=name) for name in RESULTS],
         retry=Retry(attempts=LOST_LIMIT),
         timeout=timeout,
         template=Template(container=container),

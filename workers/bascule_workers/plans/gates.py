@@ -20,6 +20,8 @@ from bascule_workers.plans.jobs import JobSettings, JobTraits, secret_volume
 from bascule_workers.plans.measurements import Measurement, Tally
 
 CONTAINER = asking_jobs.CONTAINER
+RESULTS = asking_jobs.RESULTS
+"""What decides about a gate, be it measured by such a Job or by a Procedure."""
 HTTP = "/run/bascule/http"
 SHOWN = 40
 """How often people are told, at most about, how a gate stands that asks by itself: each time is history."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -47,6 +47,7 @@ class Succeeded:
     results: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
     pod: str = field(default="", compare=False)
+    """Nothing where it was gone before it could be asked what it reported."""
     started: int = field(default=0, compare=False)
     finished: int = field(default=0, compare=False)
     """When the Job began and was complete, as its controller recorded it, in epoch seconds."""
@@ -159,7 +160,8 @@ def _is_true(condition: Mapping[str, Any] | None) -> bool:
 def _succeeded(status: Mapping[str, Any], pod: Mapping[str, Any] | None) -> Outcome:
     started, finished = epoch(status.get("startTime")), epoch(status.get("completionTime"))
     if pod is None:
-        # Its pod was removed since. What a step made is looked up where it is, not taken from its word alone.
+        # Its pod was removed since. What a step made is looked up where it is, not taken from its word alone; who needs
+        # to know more asks `untold`.
         return Succeeded(started=started, finished=finished)
     report = _report(_terminated(pod, main=True))
     return Succeeded(
@@ -169,6 +171,13 @@ def _succeeded(status: Mapping[str, Any], pod: Mapping[str, Any] | None) -> Outc
         started,
         finished,
     )
+
+
+def untold(ended: Succeeded, declared: Iterable[str], read: Collection[str]) -> list[str]:
+    """Results that are read, and that the Procedure declares, of which nobody knows what they were: the pod that
+    reported them is gone.
+    """
+    return [] if ended.pod else [name for name in declared if name in read]
 
 
 def epoch(stamp: Any) -> int:

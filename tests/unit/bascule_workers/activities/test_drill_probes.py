@@ -9,7 +9,7 @@ import pytest
 
 from bascule_api import names
 from bascule_api.dr_drill_specs import Probe
-from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Template, Use
+from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, ResultDeclaration, Template, Use
 from bascule_workers.activities.drill_environments import DrillEnvironmentActivities, DrillEnvironmentPorts
 from bascule_workers.activities.drill_probes import DrillProbeActivities, problems
 from bascule_workers.activities.drill_restores import DrillPorts
@@ -29,7 +29,11 @@ from tests.unit.bascule_workers.plans.test_drill_jobs import NAMESPACE, RUN, SET
 
 HTTP: dict[str, Any] = {"name": "web", "http": {"service": "web", "port": 80}}
 SQL: dict[str, Any] = {"name": "rows", "procedure": {"name": "sql-probe"}, "interval": "5s", "timeout": "1m"}
-SPEC = ProcedureSpec(uses=[Use.DR_DRILL_PROBE], template=Template(container=Container(image="psql:1")))
+SPEC = ProcedureSpec(
+    uses=[Use.DR_DRILL_PROBE],
+    results=[ResultDeclaration(name="dataAsOf")],
+    template=Template(container=Container(image="psql:1")),
+)
 PROCEDURE = PinnedProcedure(name="sql-probe", generation=1, hash="h", spec=SPEC)
 PASSED = Succeeded({"verdict": "Pass"}, "status 200", "pod", started=10, finished=17)
 ROWS = Succeeded({"dataAsOf": "2025-11-22T13:05:41Z"}, "42", "pod", started=20, finished=29)
@@ -102,9 +106,10 @@ async def test_a_pod_that_never_starts_did_not_pass() -> None:
     assert report.message.startswith("could not be asked in time")
 
 
-async def test_a_lost_job_is_followed_by_another() -> None:
+@pytest.mark.parametrize("outcome", [Lost("evicted"), Succeeded(finished=17)], ids=["evicted", "gone with its verdict"])
+async def test_a_lost_job_is_followed_by_another(outcome: Outcome) -> None:
     with pytest.raises(JobLostError):
-        await World([Lost("evicted")]).ask(HTTP)
+        await World([outcome]).ask(HTTP)
 
 
 async def test_a_service_is_asked_in_the_drills_namespace() -> None:
@@ -156,7 +161,7 @@ async def test_a_procedure_that_does_not_pass_in_time_tells_why() -> None:
     assert len(world.jobs.seen) == 13
 
 
-@pytest.mark.parametrize("outcome", [Lost("evicted"), TimedOut("pod", "step")])
+@pytest.mark.parametrize("outcome", [Lost("evicted"), TimedOut("pod", "step"), Succeeded(finished=17)])
 async def test_an_attempt_that_was_lost_did_not_pass_and_is_followed_by_the_next(outcome: Outcome) -> None:
     report, calls = await World([outcome, ROWS]).to_its_end(SQL)
     assert (report.passed, calls) == (True, 2)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bascule_api.failures import FailureType
-from bascule_api.procedures import Retry
+from bascule_api.procedures import ResultDeclaration, Retry
 from bascule_workers.activities.drill_restores import DrillPorts, DrillRestoreActivities
 from bascule_workers.dr_drills import RemoveVeleroRequest, Restored, RestoreRequest, VeleroRequest
 from bascule_workers.errors import JobLostError, SecretMissingError, StepFailedError, StepTimedOutError
@@ -93,6 +93,23 @@ async def test_what_is_no_time_is_no_recovery_point(said: dict[str, str], why: s
     assert isinstance(found, Done)
     assert found.value.recovery_point == 0
     assert why in found.value.message
+
+
+async def test_a_recovery_point_that_nobody_heard_is_not_none_and_the_restore_is_carried_out_again() -> None:
+    world = World([Succeeded(started=10, finished=17), GOOD])
+    given = {"procedure": pinned(results=[ResultDeclaration(name="recoveryPoint")]), "secret": True}
+    with pytest.raises(JobLostError, match="asked for recoveryPoint"):
+        await world.restore(**given)
+    assert world.copy is None
+    found = await world.restore(**given, job_attempt=2)
+    assert isinstance(found, Done)
+    assert found.value.recovery_point == 1_763_816_741
+
+
+async def test_a_restore_that_declares_no_results_needs_no_pod_in_the_end() -> None:
+    found = await World([Succeeded(started=10, finished=17)]).restore()
+    assert isinstance(found, Done)
+    assert (found.value.recovery_point, found.value.finished) == (0, 17)
 
 
 async def test_the_keys_are_in_the_drills_namespace_only_while_the_job_runs() -> None:

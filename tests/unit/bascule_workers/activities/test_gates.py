@@ -14,7 +14,16 @@ from bascule_api.conditions import WaitKind
 from bascule_api.failures import FailureType
 from bascule_api.fleets import Target, Window
 from bascule_api.gates import Gate, HttpCheck, HttpMeasure, ProcedureMeasure, PrometheusMeasure, Verdict
-from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Retry, SecurityProfile, Template, Use
+from bascule_api.procedures import (
+    Container,
+    PinnedProcedure,
+    ProcedureSpec,
+    ResultDeclaration,
+    Retry,
+    SecurityProfile,
+    Template,
+    Use,
+)
 from bascule_api.progress import RunIdentity, TenantFacts
 from bascule_workers.activities import gates as activities
 from bascule_workers.activities.gates import GateActivities
@@ -165,8 +174,11 @@ async def test_no_verdict_in_time_is_inconclusive() -> None:
     assert found == Done(value=GateReport(verdict=INCONCLUSIVE, message="no verdict within 600 s"))
 
 
-async def test_a_lost_job_has_a_successor() -> None:
-    jobs = Jobs([Lost("its node was drained"), verdict(PASS)])
+@pytest.mark.parametrize(
+    "outcome", [Lost("its node was drained"), Succeeded()], ids=["drained", "gone with its verdict"]
+)
+async def test_a_lost_job_has_a_successor(outcome: Outcome) -> None:
+    jobs = Jobs([outcome, verdict(PASS)])
     given = request(prometheus())
     with pytest.raises(JobLostError):
         await activities_with(jobs).gate(given)
@@ -282,6 +294,17 @@ async def test_a_lost_measurement_is_made_again() -> None:
     assert len(jobs.seen) == 5
 
 
+async def test_a_measurement_whose_verdict_nobody_heard_is_made_again() -> None:
+    declaring = procedure(results=[ResultDeclaration(name="verdict")])
+    report, _ = await ended(Jobs([Succeeded(), verdict(FAIL)]), smoke(declaring))
+    assert report.verdict is FAIL
+
+
+async def test_a_measurement_that_declares_no_verdict_passes_by_its_exit_code_alone() -> None:
+    report, _ = await ended(Jobs([Succeeded()]), smoke())
+    assert report.verdict is PASS
+
+
 async def test_an_exit_code_that_may_be_repeated_is() -> None:
     retry = Retry(attempts=2, non_retryable_exit_codes=[1])
     jobs = Jobs([Failed("exit code 30", 30, "pod", "step"), verdict(PASS)])
@@ -340,6 +363,13 @@ async def test_a_target_is_asked_where_it_is(given: HttpCheckRequest, node: Node
     assert isinstance(await activities_with(jobs, node).check_http(given), Done)
     assert asked(jobs.seen[0]) == {"check": {"url": url, "interval": 5, "seconds": 120}}
     assert jobs.seen[0]["metadata"]["labels"][names.LABEL_TARGET] == given.target.name
+
+
+async def test_a_target_whose_check_nobody_heard_of_is_asked_again() -> None:
+    jobs = Jobs([Succeeded(), verdict(PASS)])
+    with pytest.raises(JobLostError):
+        await activities_with(jobs, NODE).check_http(check())
+    assert isinstance(await activities_with(jobs, NODE).check_http(check(job_attempt=2)), Done)
 
 
 async def test_a_target_that_is_checked_again_later_is_asked_again() -> None:

@@ -14,7 +14,7 @@ import pytest
 from bascule_api import names
 from bascule_api.fleets import Target
 from bascule_api.patch_campaign_specs import Drain
-from bascule_api.procedures import PinnedProcedure
+from bascule_api.procedures import PinnedProcedure, ResultDeclaration
 from bascule_workers.activities import draining, patch_targets
 from bascule_workers.activities.patch_targets import PatchTargetActivities
 from bascule_workers.errors import (
@@ -289,6 +289,10 @@ class TestDraining:
         assert isinstance(await place.drain(), Done)
 
 
+DECLARED = {"results": [ResultDeclaration(name="changes"), ResultDeclaration(name="rebootRequired")]}
+REPORTING = PATCH.model_copy(update={"spec": PATCH.spec.model_copy(update=DECLARED)})
+
+
 class TestProcedures:
     async def test_its_results_come_back(self, place: Place) -> None:
         await place.acquire()
@@ -326,6 +330,40 @@ class TestProcedures:
         place.world.steps.script["wave-canary"] = [Lost("node lost")]
         place.change(boot_id=AFTER)
         assert isinstance(await place.patch(use="reboot"), Done)
+
+    @pytest.mark.parametrize("use", ["patch", "rollback"])
+    async def test_one_whose_pod_was_gone_before_it_was_asked_is_carried_out_again(
+        self, place: Place, use: str
+    ) -> None:
+        await place.acquire()
+        place.world.steps.script["wave-canary"] = [Succeeded(), Succeeded({"rebootRequired": "true"}, pod="pod")]
+        # It was not ended by that reboot.
+        place.change(boot_id=AFTER)
+        with pytest.raises(JobLostError, match="its pod was gone before it could be asked for rebootRequired"):
+            await place.patch(REPORTING, use=use)
+        answer = await place.patch(REPORTING, use=use, job_attempt=2)
+        assert answer.value.reboot_required
+
+    async def test_as_often_as_it_may_be_tried(self, place: Place) -> None:
+        await place.acquire()
+        place.world.steps.script["wave-canary"] = [Succeeded()]
+        with pytest.raises(StepFailedError, match="lost its pod 3 times"):
+            await place.patch(REPORTING, job_attempt=3)
+
+    @pytest.mark.parametrize(
+        ("pinned", "use"),
+        [
+            pytest.param(PATCH, "patch", id="it declares no results"),
+            pytest.param(REPORTING, "verify", id="they are not read"),
+            pytest.param(REPORTING, "reboot", id="another reboot would be one too many"),
+        ],
+    )
+    async def test_a_pod_that_is_gone_is_no_loss_where_nothing_hangs_on_its_results(
+        self, place: Place, pinned: PinnedProcedure, use: str
+    ) -> None:
+        await place.acquire()
+        place.world.steps.script["wave-canary"] = [Succeeded()]
+        assert isinstance(await place.patch(pinned, use=use), Done)
 
     async def test_a_node_that_is_down_is_waited_for(self, place: Place) -> None:
         await place.acquire()

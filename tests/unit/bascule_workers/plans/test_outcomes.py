@@ -19,6 +19,7 @@ from bascule_workers.plans.outcomes import (
     outcome_of,
     refusal_of_pods,
     story,
+    untold,
     wants_pod,
 )
 
@@ -218,6 +219,21 @@ def test_why_no_pod_can_be_made_say_the_events_of_the_job(events: list[dict[str,
 )
 def test_a_job_without_a_pod_is_looked_into_after_a_while(created: str, pods: list[Any], asked: bool) -> None:
     assert wants_pod(job(creationTimestamp=created), pods, NOW) is asked
+
+
+@pytest.mark.parametrize(
+    ("ended_well", "declared", "names"),
+    [
+        pytest.param(Succeeded(), ["changes", "rebootRequired"], ["rebootRequired"], id="its pod is gone"),
+        pytest.param(Succeeded({}, pod="p"), ["rebootRequired"], [], id="it was asked, and said nothing"),
+        pytest.param(Succeeded(), ["changes"], [], id="nobody reads what it declares"),
+        pytest.param(Succeeded(), [], [], id="it declares nothing"),
+    ],
+)
+def test_what_a_pod_reported_that_is_gone_nobody_knows(
+    ended_well: Succeeded, declared: list[str], names: list[str]
+) -> None:
+    assert untold(ended_well, declared, ("rebootRequired",)) == names
 
 
 @pytest.mark.parametrize("pods", [pytest.param([pod(ended(0))], id="with its pod"), pytest.param([], id="without")])
