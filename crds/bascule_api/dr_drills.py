@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from bascule_api import revisions
 from bascule_api.base import Column, Kind, Resource
-from bascule_api.dr_drill_specs import DRDrillSpec, Isolation, Manifests
-from bascule_api.dr_drill_status import DRDrillStatus, DrillStatus, DrillVerdict, PastDrill
+from bascule_api.dr_drill_specs import DRDrillSpec
+from bascule_api.dr_drill_status import DRDrillStatus, DrillStatus, PastDrill
 from bascule_api.procedures import PinnedProcedure
 from bascule_api.progress import RunInput, RunResult, UndoInput
-
-# DrillVerdict, Isolation and Manifests are handed on for those who still look for them here.
-__all__ = [
-    "KIND",
-    "REVISION_FIELDS",
-    "DRDrill",
-    "DRDrillInput",
-    "DRDrillResult",
-    "DRDrillUndoInput",
-    "DrillVerdict",
-    "Isolation",
-    "Manifests",
-]
 
 
 class DRDrill(Resource):

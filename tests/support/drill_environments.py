@@ -15,7 +15,7 @@ from uuid import uuid4
 import yaml
 
 from bascule_api import names
-from bascule_api.dr_drills import Isolation, Manifests
+from bascule_api.dr_drill_specs import Isolation, Manifests
 from bascule_api.progress import RunIdentity, TenantFacts
 from bascule_api.runs import ConfigMapReference
 from bascule_workers.activities.drill_environments import DrillEnvironmentActivities, DrillEnvironmentPorts

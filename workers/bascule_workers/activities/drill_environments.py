@@ -15,7 +15,6 @@ from bascule_api.failures import FailureType
 from bascule_workers.activities.common import JobRunner, run_credentials
 from bascule_workers.activities.dr_drills import DrillEnvironments
 from bascule_workers.activities.drill_probes import problems
-from bascule_workers.activities.logs import LogKeeper
 from bascule_workers.dr_drills import (
     Applied,
     ApplyRequest,
@@ -78,8 +77,7 @@ class DrillEnvironmentActivities(DrillEnvironments):
 
     def __init__(self, ports: DrillEnvironmentPorts) -> None:
         self._ports = ports
-        logs = LogKeeper(ports.steps, ports.tenants, ports.logs)
-        self._jobs = JobRunner(ports.steps, ports.objects, ports.job_settings, logs)
+        self._jobs = JobRunner.of(ports)
 
     # Planning
 

@@ -11,7 +11,7 @@ from bascule_api.parameters import Parameter, ParameterType
 from bascule_api.procedures import Container, PinnedProcedure, ProcedureSpec, Resources, Retry, Template, Use
 from bascule_workers.dr_drills import IsolationReport, IsolationRequest
 from bascule_workers.messages import ProcedureRequest
-from bascule_workers.plans import gates
+from bascule_workers.plans import asking_jobs
 from bascule_workers.plans.failures import shortened
 from bascule_workers.plans.jobs import JobSettings, JobTraits
 
@@ -72,7 +72,7 @@ def job(request: IsolationRequest, settings: JobSettings, *, may: bool) -> tuple
 def _canary(settings: JobSettings) -> PinnedProcedure:
     """The platform's own Procedure: `bascule_workers.in_step.canary` in the tools image."""
     container = Container(
-        name=gates.CONTAINER,
+        name=asking_jobs.CONTAINER,
         image=settings.tools_image,
         command=["python", "-m", "bascule_workers.in_step.canary"],
         resources=Resources(requests={"cpu": "10m", "memory": "64Mi"}, limits={"memory": "256Mi"}),

@@ -19,7 +19,6 @@ from bascule_workers.plans import asking_jobs, credentials, measurements
 from bascule_workers.plans.jobs import JobSettings, JobTraits, secret_volume
 from bascule_workers.plans.measurements import Measurement, Tally
 
-CONTAINER = asking_jobs.CONTAINER
 RESULTS = asking_jobs.RESULTS
 """What decides about a gate, be it measured by such a Job or by a Procedure."""
 HTTP = "/run/bascule/http"

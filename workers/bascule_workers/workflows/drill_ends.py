@@ -11,7 +11,8 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from bascule_api.conditions import Phase, StepState, WaitKind
-    from bascule_api.dr_drills import DRDrillInput, DRDrillResult, DrillVerdict
+    from bascule_api.dr_drill_status import DrillVerdict
+    from bascule_api.dr_drills import DRDrillInput, DRDrillResult
     from bascule_api.failures import FailureType
     from bascule_api.progress import PROGRESS_LIMIT, Progress, WaitingProgress
     from bascule_workers import version
