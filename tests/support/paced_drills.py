@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +14,19 @@ from bascule_api import names
 from hack import installation
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
-from tests.support.builds import Applied, Body
+from tests.support import live_drills
+from tests.support.builds import Applied, Body, steps_of
 from tests.support.drill_manifests import config_map, deployment, service
 
 PACED = "paced-restore"
 LONG = 3600
+STAYS: dict[str, dict[str, Any]] = {
+    "apply": {"ready_after": LONG},
+    "restore": {"restore_seconds": LONG},
+    "probe-web": {"probe_after": LONG},
+}
+"""How a drill is made to stay in a step."""
+BEGUN = ("Running", "Succeeded")
 _PACED = """
 import datetime, json, os, pathlib, time
 point = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
@@ -117,3 +127,20 @@ class PacedDrill(Applied):
                 return
             time.sleep(1)
         raise AssertionError(f"left of the drill: {left}")
+
+
+@contextmanager
+def rehearsing(cluster: Cluster) -> Iterator[TenantHandle]:
+    """A tenant that may rehearse disasters, with a restore that takes its time."""
+    make_procedure(cluster)
+    tenant = installation.make_tenant(cluster, f"drills-{secrets.token_hex(3)}")
+    live_drills.enable_drills(cluster, tenant)
+    yield tenant
+    cluster.kubectl("delete", "drdrills", "--all", "-n", tenant.namespace, "--wait=false")
+
+
+def in_step(cluster: Cluster, owner: TenantHandle, step: str, **more: Any) -> PacedDrill:
+    """A drill that is in the step, or was a moment ago."""
+    drill = PacedDrill(cluster, owner, **STAYS.get(step, {}) | more).apply()
+    drill.until(lambda body: steps_of(body).get(step) in BEGUN, f"in {step}", seconds=300)
+    return drill

@@ -1,4 +1,4 @@
-"""Drills that are deleted, cancelled, ended in Temporal, or whose world is killed, in each of their steps.
+"""Drills that are deleted, cancelled, or ended in Temporal, in each of their steps.
 
 The namespace always goes.
 """
@@ -6,9 +6,7 @@ The namespace always goes.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -16,37 +14,18 @@ from bascule_api import names
 from hack import installation
 from hack.cluster.handle import Cluster
 from hack.installation import TenantHandle
-from tests.support import faults, live_drills, paced_drills
 from tests.support.builds import Body, phase_of, steps_of
-from tests.support.paced_drills import LONG, PacedDrill
+from tests.support.paced_drills import LONG, STAYS, PacedDrill, in_step, rehearsing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("drill-ends")]
 
-STAYS: dict[str, dict[str, Any]] = {
-    "apply": {"ready_after": LONG},
-    "restore": {"restore_seconds": LONG},
-    "probe-web": {"probe_after": LONG},
-}
-"""How a drill is made to stay in a step."""
-BEGUN = ("Running", "Succeeded")
 HOLD = "example.com/hold"
 
 
 @pytest.fixture(scope="module")
 def owner(bascule: Cluster) -> Iterator[TenantHandle]:
-    """A tenant that may rehearse disasters."""
-    paced_drills.make_procedure(bascule)
-    tenant = installation.make_tenant(bascule, f"ends-{secrets.token_hex(3)}")
-    live_drills.enable_drills(bascule, tenant)
-    yield tenant
-    bascule.kubectl("delete", "drdrills", "--all", "-n", tenant.namespace, "--wait=false")
-
-
-def in_step(bascule: Cluster, owner: TenantHandle, step: str, **more: Any) -> PacedDrill:
-    """A drill that is in the step, or was a moment ago."""
-    drill = PacedDrill(bascule, owner, **STAYS.get(step, {}) | more).apply()
-    drill.until(lambda body: steps_of(body).get(step) in BEGUN, f"in {step}", seconds=300)
-    return drill
+    with rehearsing(bascule) as tenant:
+        yield tenant
 
 
 def figures(body: Body) -> Body:
@@ -133,45 +112,6 @@ def test_ended_in_temporal_in_any_step_an_undo_tears_it_down(bascule: Cluster, o
     assert body["status"]["failure"]["type"] == "RunLost"
     drill.until(lambda found: found["status"]["compensation"]["state"] == "Succeeded", "undone", seconds=300)
     drill.assert_nothing_left()
-
-
-@pytest.mark.parametrize(
-    ("step", "pace"),
-    [("apply", {"ready_after": 45}), ("restore", {"restore_seconds": 45}), ("probe-web", {"probe_after": 60})],
-    ids=["apply", "restore", "probe"],
-)
-def test_with_everything_killed_in_a_step_it_goes_on_and_meets_its_objectives(
-    bascule: Cluster, owner: TenantHandle, step: str, pace: dict[str, int]
-) -> None:
-    drill = in_step(bascule, owner, step, **pace)
-
-    kill_everything(bascule)
-    body = drill.until_over()
-
-    assert (phase_of(body), figures(body)["verdict"]) == ("Succeeded", "Met"), json.dumps(body["status"], indent=2)
-    assert body["status"]["run"]["number"] == 1
-    drill.assert_nothing_left()
-
-
-@pytest.mark.parametrize("step", STAYS)
-def test_with_everything_killed_while_it_is_deleted_nothing_stays(
-    bascule: Cluster, owner: TenantHandle, step: str
-) -> None:
-    drill = in_step(bascule, owner, step)
-
-    drill.delete()
-    kill_everything(bascule)
-    drill.until_gone(300)
-
-    drill.assert_nothing_left()
-
-
-def kill_everything(bascule: Cluster) -> None:
-    """Operator and workers at once, then the API server and Temporal below them."""
-    for component in ("worker", "operator"):
-        faults.sigkill(bascule, component)
-    for part in ("apiserver", "temporal"):
-        bascule.restart(part)
 
 
 def test_a_foreign_finalizer_is_named_and_never_taken_off(bascule: Cluster, owner: TenantHandle) -> None:

@@ -20,7 +20,7 @@ from hack.cluster.handle import Cluster
 from hack.cluster.object_store import ObjectStore
 from hack.installation import TenantHandle
 from tests.support import live_drills
-from tests.support.builds import Body, steps_of
+from tests.support.builds import Body
 from tests.support.drill_environments import written_by
 from tests.support.live_drills import Drill, DrillBuilder, Shop, in_registry, in_store, orders
 from tests.support.requests import WORKER
@@ -243,20 +243,6 @@ def test_a_recovery_that_takes_longer_than_it_may_is_missed(
     figures = made.apply().figures()
     assert (figures["verdict"], figures["reason"]) == ("Missed", "RTOExceeded"), figures
     assert figures["rtoSeconds"] > 1
-
-
-def test_a_worker_that_is_killed_in_each_part_changes_nothing_of_what_comes_out(
-    shop: Shop, dump: bytes, store: ObjectStore, drill: Callable[[], DrillBuilder]
-) -> None:
-    point = shop.now()
-    applied = drill().restoring(in_store(store, dump, point), secretRef={"name": "backup"}).apply()
-    for step in ("provision", "restore", "probe-orders", "teardown"):
-        applied.until(lambda body, step=step: steps_of(body).get(step) not in (None, "Pending"), f"at {step}")
-        worker = ["-n", "bascule-system", "-l", "app.kubernetes.io/component=worker"]
-        shop.cluster.kubectl("delete", "pods", *worker, "--grace-period=0", "--force", "--wait=false")
-    figures = applied.figures()
-    assert (figures["verdict"], figures["recoveryPoint"]) == ("Met", point), figures
-    gone(applied)
 
 
 def test_a_namespace_that_is_kept_holds_no_keys_and_goes_with_its_drill(
