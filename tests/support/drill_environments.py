@@ -41,6 +41,7 @@ from bascule_workers.plans.drill_spaces import SpaceSettings
 from bascule_workers.plans.jobs import JobSettings
 from hack.cluster.handle import Cluster
 from hack.installation import SYSTEM_NAMESPACE, TenantHandle
+from tests.support.requests import WORKER
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -166,3 +167,26 @@ def written_by(cluster: Cluster, user: str, since: str) -> list[Mapping[str, Any
         if entry["user"]["username"] == user and entry["requestReceivedTimestamp"] >= since:
             found.append(entry)
     return found
+
+
+def written_elsewhere(cluster: Cluster, tenant: TenantHandle, since: str) -> list[Mapping[str, Any]]:
+    """What the worker wrote outside of namespaces of drills and of steps, for one tenant's drills.
+
+    The worker serves other tests' tenants at the same time, whose campaigns patch nodes and evict pods: of those only
+    what nobody may have written counts. Anything at all in the tenant's own namespace does.
+    """
+    written = written_by(cluster, WORKER, since)
+    assert written, "the audit log says nothing of the worker"
+    return [entry for entry in written if _elsewhere(entry["objectRef"], tenant)]
+
+
+def _elsewhere(about: Mapping[str, Any], tenant: TenantHandle) -> bool:
+    namespace, resource = about.get("namespace"), about["resource"]
+    if resource == "namespaces":
+        return not about.get("name", "bascule-drill-").startswith("bascule-drill-")
+    if namespace is None:
+        return resource not in ("nodes", "selfsubjectaccessreviews", "subjectaccessreviews")
+    if namespace == tenant.namespace:
+        return True
+    by_others = resource == "leases" or about.get("subresource") == "eviction"
+    return not by_others and not namespace.startswith(("bascule-drill-", "bascule-steps-"))

@@ -10,7 +10,6 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -18,12 +17,10 @@ from bascule_api import names
 from hack import installation
 from hack.cluster.handle import Cluster
 from hack.cluster.object_store import ObjectStore
-from hack.installation import TenantHandle
 from tests.support import live_drills
 from tests.support.builds import Body
-from tests.support.drill_environments import written_by
+from tests.support.drill_environments import written_elsewhere
 from tests.support.live_drills import Drill, DrillBuilder, Shop, in_registry, in_store, orders
-from tests.support.requests import WORKER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("drills")]
 
@@ -109,22 +106,7 @@ def test_a_dump_comes_back_is_probed_and_measured_to_the_second_and_nothing_live
     gone(applied)
     assert shop.versions() == before
     assert shop.sql("SELECT count(*) FROM orders") == "1001"
-    wrote_only_where_it_may(shop.cluster, shop.tenant, began)
-
-
-def wrote_only_where_it_may(cluster: Cluster, tenant: TenantHandle, since: str) -> None:
-    """The worker's writes were in namespaces of drills and of steps, and its own."""
-    written = written_by(cluster, WORKER, since)
-    assert written
-    strange = []
-    for entry in written:
-        about: Any = entry["objectRef"]
-        if about["resource"] in ("selfsubjectaccessreviews", "subjectaccessreviews", "leases"):
-            continue
-        place = about.get("namespace") or about.get("name") or "bascule-drill-"
-        if not (place.startswith(("bascule-drill-", "bascule-steps-"))):
-            strange.append(about)
-    assert strange == []
+    assert written_elsewhere(shop.cluster, shop.tenant, began) == []
 
 
 def test_a_dump_in_an_object_store_comes_back_with_keys_that_are_gone_before_anything_is_asked(
