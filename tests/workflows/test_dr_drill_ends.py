@@ -380,22 +380,41 @@ async def test_deletion_and_cancellation_end_the_keeping_and_change_no_verdict(
 
 
 @pytest.mark.parametrize("step", [*STEPS, "teardown", "report"])
-async def test_another_worker_goes_on_in_any_step(drilled: Drilled, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_worker_goes_on_in_any_step(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Unlike the real one, the test server never takes back what waits in the queue of a worker that is gone.
     monkeypatch.setattr(supervisor, "Worker", partial(Worker, max_cached_workflows=0))
-    async with skipping_time(data_converter(Keyring.generate(), "default")) as runs:
-        drills = Drills(runs)
-        async with worker_of(runs, drilled):
-            hold = drilled.troubles.hold_after(step)
-            handle = await drills.start(drill())
-            await hold.began.wait()
-        drilled.troubles.release_holds()
-        async with worker_of(runs, drilled):
-            story = await drills.story(handle)
+
+    drilled, story = await _with_another_worker(step)
 
     assert story.verdict == ("Met", "ObjectivesMet")
     assert drilled.troubles.calls[step] >= 2
     drilled.assert_gone()
+
+
+async def _with_another_worker(step: str, tries: int = 3) -> tuple[Drilled, Story]:
+    """A drill whose worker goes in the midst of a step.
+
+    Now and then, on a busy machine, the test server breaks ("invalid history builder state for action") and never
+    hands the run out again, which no real server does: then all of it is done once more.
+    """
+    for left in reversed(range(tries)):
+        drilled = Drilled()
+        drilled.play.plan_made = PLAN.model_copy(update={"after": 1})
+        async with skipping_time(data_converter(Keyring.generate(), "default")) as runs:
+            drills = Drills(runs)
+            async with worker_of(runs, drilled):
+                hold = drilled.troubles.hold_after(step)
+                # One probe: see `in_the_midst`.
+                handle = await drills.start(drill(probes=[probe("rows")]))
+                await hold.began.wait()
+            drilled.troubles.release_holds()
+            async with worker_of(runs, drilled):
+                try:
+                    return drilled, await drills.story(handle)
+                except TimeoutError:
+                    if not left:
+                        raise
+    raise AssertionError("never tried")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
