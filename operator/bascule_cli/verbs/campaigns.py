@@ -16,7 +16,7 @@ from rich.text import Text
 from bascule_api import patch_campaigns
 from bascule_api.conditions import CompensationState, Phase
 from bascule_api.patch_campaign_status import PatchCampaignStatus
-from bascule_cli import kept_logs, kinds, terminal
+from bascule_cli import files, kept_logs, kinds, terminal
 from bascule_cli.cluster import Cluster
 from bascule_cli.errors import CliError, ExitCode, NotFoundError
 from bascule_cli.options import Document, complete_kind, done, speech, verb
@@ -205,13 +205,8 @@ def _lines(cluster: Cluster, mirror: Mirror, item: Item, output: Document | None
 
 
 def _write(path: Path | None, content: str) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise CliError(ExitCode.USAGE, f"{path} cannot be written: {error.strerror or error}") from None
-    terminal.note(f"written: {path}")
+    if path is not None:
+        files.write(path, content)
 
 
 def _plan(item: Item, repository: str) -> plans.PlanView:

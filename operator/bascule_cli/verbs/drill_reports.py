@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bascule_api import dr_drills
 from bascule_api.base import Digest
 from bascule_api.dr_drill_status import DRDrillStatus, DrillFigures
-from bascule_cli import kept_logs, kinds, terminal
+from bascule_cli import files, kept_logs, kinds, terminal
 from bascule_cli.cluster import Cluster
 from bascule_cli.errors import CliError, ExitCode, NotFoundError
 from bascule_cli.options import complete_kind
@@ -41,9 +41,8 @@ def report(
 ) -> None:
     """Open the report of a drill in a browser: timeline, figures, trend, approvals, digests, and what was torn down.
 
-    It is read from the registry by the digest in the status, with your own registry
-    login (`docker login`): what is shown is what the drill left behind, or nothing. One page without scripts, to be
-    archived, mailed or printed.
+    It is read from the registry by the digest in the status, with your own registry login (`docker login`): what is
+    shown is what the drill left behind, or nothing. One page without scripts, to be archived, mailed or printed.
 
     **Examples:** `bascule drill report orders` · `bascule drill report orders --run 7 -o orders-7.html`
     """
@@ -53,10 +52,10 @@ def report(
     page = kept_logs.fetch(place, digest, kept_logs.DRILL_REPORT_TYPE)
     terminal.note(f"» run {number}: {place}@{digest}")
     if output is not None:
-        _write(output, page)
+        _hand_over(output, page)
         return
     path = Path(tempfile.mkdtemp(prefix="bascule-")) / f"{item.name}-{number}.html"
-    _write(path, page)
+    files.write(path, page)
     if not webbrowser.open(path.as_uri()):
         terminal.note("no browser was found: open it yourself")
 
@@ -85,12 +84,8 @@ def _wanted(item: Item, run: int | None) -> tuple[int, Digest, str]:
     return number, found.report, status.drill.report_repository if status.drill else ""
 
 
-def _write(path: Path, page: str) -> None:
+def _hand_over(path: Path, page: str) -> None:
     if str(path) == "-":
         sys.stdout.write(page)
-        return
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise CliError(ExitCode.USAGE, f"{path} cannot be written: {error.strerror or error}") from None
-    terminal.note(f"written: {path}")
+    else:
+        files.write(path, page)

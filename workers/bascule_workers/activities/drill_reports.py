@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime
 from temporalio import activity
 
 from bascule_api import names
-from bascule_workers import version
 from bascule_workers.dr_drills import Reported, ReportRequest
 from bascule_workers.errors import WorkerError
 from bascule_workers.messages import Done
@@ -40,7 +39,6 @@ class DrillReportActivities:
         if repository is None:
             return _without(NOWHERE)
         run = request.run
-        request = request.model_copy(update={"version": request.version or version.VERSION})
         page = await asyncio.to_thread(drill_reports.page, request)
         annotations = {
             names.IMAGE_RUN_ANNOTATION: names.run_of(run.uid, run.number),
